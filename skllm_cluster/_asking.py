@@ -1,0 +1,154 @@
+"""From triplets of rows to answers: known labels first, then the oracle."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils.validation import column_or_1d
+
+__all__ = ["ask_triplets", "check_labels", "check_oracle", "chosen_first"]
+
+
+def check_oracle(oracle: Any) -> None:
+    """Check that an oracle can answer triplets, before it is asked.
+
+    Raises
+    ------
+    TypeError
+        If it has no method ``answer_triplets``.
+    """
+    if not callable(getattr(oracle, "answer_triplets", None)):
+        raise TypeError(
+            f"{type(oracle).__name__} cannot answer triplets: it has no method "
+            "'answer_triplets'. Use an oracle such as LLMOracle, or oracle=None to "
+            "cluster without questions."
+        )
+    if callable(getattr(oracle, "check", None)):
+        oracle.check()
+
+
+def check_labels(y: ArrayLike | None, n: int) -> NDArray[np.intp] | None:
+    """Check known labels and number them; -1 stays -1, for unlabelled.
+
+    Raises
+    ------
+    ValueError
+        If there are not n of them.
+    """
+    if y is None:
+        return None
+    labels = column_or_1d(y)
+    if len(labels) != n:
+        raise ValueError(
+            f"y must have one label for each of the {n} texts (-1: unlabelled), got "
+            f"{len(labels)}."
+        )
+    unlabelled = np.array([label is None or label == -1 for label in labels.tolist()])
+    codes = np.full(n, -1, dtype=np.intp)
+    if not unlabelled.all():
+        codes[~unlabelled] = np.unique(labels[~unlabelled], return_inverse=True)[1]
+    return codes
+
+
+def ask_triplets(
+    oracle: Any,
+    texts: Sequence[str],
+    triplets: NDArray[np.intp],
+    labels: NDArray[np.intp] | None = None,
+) -> tuple[NDArray[np.intp], dict[str, Any]]:
+    """Answer triplets from known labels where they decide, and ask the oracle the rest.
+
+    Parameters
+    ----------
+    oracle : Oracle
+    texts : sequence of str, of length n
+    triplets : ndarray of int, shape (Q, 3)
+        Rows (anchor, choice 1, choice 2).
+    labels : ndarray of int, shape (n,), default=None
+        Known groups, -1 for unlabelled.
+
+    Returns
+    -------
+    answers : ndarray of int, shape (Q,)
+        0 for the first choice, 1 for the second, -1 for no usable answer.
+    report : dict
+        Counts: ``"questions"``, ``"known"`` (all three texts labelled), ``"asked"``,
+        ``"usable"``; ``"first_choice_rate"`` among the usable ones; ``"oracle"``, the
+        oracle's own report if it has one.
+
+    Raises
+    ------
+    ValueError
+        If the oracle returns anything but one of -1, 0 and 1 for each question.
+
+    Warns
+    -----
+    UserWarning
+        If over 95 % of what the oracle was asked has no usable answer.
+    """
+    answers = np.full(len(triplets), -1, dtype=np.intp)
+    known = np.zeros(len(triplets), dtype=bool)
+    if labels is not None:
+        anchor, one, two = labels[triplets.T]
+        known = (anchor >= 0) & (one >= 0) & (two >= 0)
+        decided = known & ((anchor == one) != (anchor == two))
+        answers[decided] = np.where(anchor == one, 0, 1)[decided]
+    asked = triplets[~known]
+    if len(asked):
+        questions = [(texts[a], texts[b], texts[c]) for a, b, c in asked]
+        got = _checked(oracle, oracle.answer_triplets(questions), len(questions))
+        _warn_if_useless(oracle, got)
+        answers[~known] = got
+    usable = answers >= 0
+    report: dict[str, Any] = {
+        "questions": len(triplets),
+        "known": int(known.sum()),
+        "asked": len(asked),
+        "usable": int(usable.sum()),
+        "first_choice_rate": float(np.mean(answers[usable] == 0))
+        if usable.any()
+        else None,
+    }
+    if callable(getattr(oracle, "report", None)):
+        report["oracle"] = oracle.report()
+    return answers, report
+
+
+def chosen_first(
+    triplets: NDArray[np.intp], answers: NDArray[np.intp]
+) -> NDArray[np.intp]:
+    """Order answered triplets as (anchor, the choice taken, the choice left)."""
+    usable = answers >= 0
+    turned = np.where(answers[:, None] == 1, triplets[:, [0, 2, 1]], triplets)
+    return np.asarray(turned[usable])
+
+
+def _checked(oracle: Any, answers: Any, n: int) -> NDArray[np.intp]:
+    found = np.asarray(answers)
+    if found.shape != (n,) or not np.isin(found, (-1, 0, 1)).all():
+        raise ValueError(
+            f"{type(oracle).__name__}.answer_triplets must return one of -1, 0 and 1 "
+            f"for each of {n} questions, got an array of shape {found.shape} with "
+            f"values such as {found.ravel()[:5].tolist()}."
+        )
+    return found.astype(np.intp)
+
+
+def _warn_if_useless(oracle: Any, answers: NDArray[np.intp]) -> None:
+    unusable = int((answers < 0).sum())
+    if unusable <= 0.95 * len(answers):
+        return
+    first = None
+    if callable(getattr(oracle, "report", None)):
+        first = oracle.report().get("first_unusable_reply")
+    example = f"; the first such reply was {first!r}" if first is not None else ""
+    warnings.warn(
+        f"The oracle gave no usable answer to {unusable:,} of {len(answers):,} triplets"
+        f"{example}. Check the perspective, or try another model.",
+        UserWarning,
+        stacklevel=4,
+    )

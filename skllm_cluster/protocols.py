@@ -1,0 +1,96 @@
+"""The two seams that carry state: who answers questions, and who embeds texts.
+
+Everything else that can be exchanged (a sampler, a loss, a metric) is a plain
+function. Nothing has to inherit from the classes below and nothing is registered
+anywhere: an object with the right methods will do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["Embedder", "Oracle", "TrainableEmbedder", "Triplet"]
+
+#: anchor, choice 1, choice 2
+Triplet = tuple[str, str, str]
+
+
+@runtime_checkable
+class Oracle(Protocol):
+    """Answers questions about texts: an LLM, a person, or known labels.
+
+    An oracle implements only the questions that it can answer. Wherever an answer is
+    a number, **-1 means "no usable answer"**; an oracle never guesses to avoid it.
+    Oracles that are to be cloned (``GridSearchCV``) should be
+    :class:`~sklearn.base.BaseEstimator` with plain values as parameters.
+    """
+
+    def answer_triplets(self, triplets: Sequence[Triplet]) -> ArrayLike:
+        """Say which of two choices is closer to an anchor.
+
+        Parameters
+        ----------
+        triplets : sequence of (anchor, choice 1, choice 2), all str, of length Q
+
+        Returns
+        -------
+        answers : array-like of int, shape (Q,)
+            0 for the first choice, 1 for the second, -1 for no usable answer.
+        """
+        ...
+
+
+@runtime_checkable
+class Embedder(Protocol):
+    """Turns texts into vectors.
+
+    An embedder that can be trained has two more members, which
+    :class:`~skllm_cluster.adaptation.FineTuner` looks for:
+
+    ``module`` : torch.nn.Module
+        What is trained.
+    ``forward_from(texts, frozen=0.0)`` : method
+        Prepares ``texts`` once and returns a function from row numbers, shape (B,),
+        to a tensor, shape (B, d), that carries gradients. The lowest ``frozen`` share
+        of the layers is not trained, so that its output is computed once and kept.
+
+    A black-box embedder has neither. ``copy.deepcopy`` of a trainable embedder must
+    give one with weights of its own; ``sklearn.base.clone`` must not copy weights.
+    """
+
+    def encode(
+        self, texts: Sequence[str], groups: Sequence[int] | None = None
+    ) -> NDArray[np.float32]:
+        """Embed texts for inference.
+
+        Parameters
+        ----------
+        texts : sequence of str, of length n
+        groups : sequence of int of length n, optional
+            Equal numbers form one set. None: every text stands alone.
+
+        Returns
+        -------
+        embeddings : ndarray of float32, shape (n, d)
+        """
+        ...
+
+
+@runtime_checkable
+class TrainableEmbedder(Embedder, Protocol):
+    """An :class:`Embedder` whose weights can be trained."""
+
+    module: torch.nn.Module
+
+    def forward_from(
+        self, texts: Sequence[str], frozen: float = 0.0
+    ) -> Callable[[NDArray[np.intp]], torch.Tensor]:
+        """Prepare texts, and return a function from row numbers to a tensor."""
+        ...

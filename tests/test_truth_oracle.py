@@ -1,0 +1,211 @@
+"""Answers from known labels."""
+
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import clone
+
+from skllm_cluster.oracles import TruthOracle
+
+N, N_LABELS = 400, 8
+TEXTS = [f"text {i}" for i in range(N)]
+LABELS = [i % N_LABELS for i in range(N)]
+
+
+def determined_triplets(n, seed=0):
+    """Triplets whose first choice shares the anchor's label; the second does not."""
+    rng = np.random.default_rng(seed)
+    triplets = []
+    while len(triplets) < n:
+        a, p, q = rng.integers(N, size=3)
+        if a % N_LABELS == p % N_LABELS != q % N_LABELS and a != p:
+            triplets.append((TEXTS[a], TEXTS[p], TEXTS[q]))
+    return triplets
+
+
+def undetermined_triplets(n):
+    """Triplets of which no two texts share a label."""
+    return [(TEXTS[8 * i], TEXTS[8 * i + 1], TEXTS[8 * i + 2]) for i in range(n)]
+
+
+def named(triplets, answers):
+    """The text that each answer names."""
+    return [
+        None if answer == -1 else triplet[1 + answer]
+        for triplet, answer in zip(triplets, answers, strict=True)
+    ]
+
+
+def swap(triplets):
+    return [(anchor, second, first) for anchor, first, second in triplets]
+
+
+def test_the_choice_with_the_label_of_the_anchor_is_named_in_either_order():
+    triplets = determined_triplets(50)
+    oracle = TruthOracle(TEXTS, LABELS)
+    answers = oracle.answer_triplets(triplets)
+    assert answers.dtype.kind == "i"
+    assert answers.tolist() == [0] * 50
+    assert oracle.answer_triplets(swap(triplets)).tolist() == [1] * 50
+
+
+def test_no_question_gives_no_answer():
+    answers = TruthOracle(TEXTS, LABELS).answer_triplets([])
+    assert answers.shape == (0,)
+    assert answers.dtype.kind == "i"
+
+
+def test_both_or_neither_choice_with_the_label_is_undetermined():
+    oracle = TruthOracle(["a", "b", "c", "d", "e"], list("xxxyz"))
+    triplets = [("a", "b", "c"), ("a", "d", "e"), ("a", "b", "b")]
+    assert oracle.answer_triplets(triplets).tolist() == [-1, -1, -1]
+
+
+@pytest.mark.parametrize("unknown", [-1, None, np.nan, -1.0, np.int64(-1), pd.NA])
+def test_unknown_label_makes_a_triplet_undetermined(unknown):
+    oracle = TruthOracle(["a", "b", "c", "u"], [0, 0, 1, unknown])
+    triplets = [("u", "a", "c"), ("a", "u", "c"), ("a", "b", "u"), ("u", "u", "c")]
+    assert oracle.answer_triplets(triplets).tolist() == [-1] * 4
+
+
+def test_a_text_given_with_several_labels_has_them_all():
+    oracle = TruthOracle(["a", "a", "b", "c", "d"], ["x", "y", "y", "x", "z"])
+    triplets = [("a", "b", "d"), ("d", "a", "b"), ("a", "b", "c"), ("c", "d", "a")]
+    assert oracle.answer_triplets(triplets).tolist() == [0, -1, -1, 1]
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        np.array([0, 0, 1]),
+        np.array(["x", "x", "y"]),
+        pd.Series(["x", "x", "y"], dtype="category"),
+        [("x", 1), ("x", 1), ("y", 2)],
+        (frozenset("x"), frozenset("x"), frozenset("y")),
+    ],
+)
+def test_labels_may_be_any_hashable(labels):
+    oracle = TruthOracle(pd.Series(["a", "b", "c"]), labels)
+    assert oracle.answer_triplets([("a", "b", "c")]).tolist() == [0]
+
+
+@pytest.mark.parametrize("accuracy", [0.0, 0.75, 0.9, 1.0])
+def test_share_of_true_answers_is_the_accuracy(accuracy):
+    oracle = TruthOracle(TEXTS, LABELS, accuracy=accuracy, random_state=0)
+    triplets = list(dict.fromkeys(determined_triplets(3000)))
+    share = np.mean(oracle.answer_triplets(triplets) == 0)
+    assert share == pytest.approx(
+        accuracy, abs=4 * np.sqrt(accuracy * (1 - accuracy) / 2900)
+    )
+
+
+def test_coin_for_undetermined_triplets_is_fair():
+    triplets = [(TEXTS[i], TEXTS[i + 1], TEXTS[j]) for i in range(50) for j in range(N)]
+    labels = list(range(N))  # no two texts belong together
+    oracle = TruthOracle(TEXTS, labels, undetermined="random", random_state=0)
+    triplets = [t for t in triplets if len(set(t)) == 3]
+    answers = oracle.answer_triplets(triplets)
+    assert set(answers) == {0, 1}
+    assert np.mean(answers) == pytest.approx(0.5, abs=4 * 0.5 / np.sqrt(len(answers)))
+
+
+def test_asking_again_in_any_order_batch_or_thread_names_the_same_text():
+    oracle = TruthOracle(
+        TEXTS, LABELS, accuracy=0.6, undetermined="random", random_state=3
+    )
+    triplets = determined_triplets(100) + undetermined_triplets(40)
+    whole = named(triplets, oracle.answer_triplets(triplets))
+    assert whole == named(swap(triplets), oracle.answer_triplets(swap(triplets)))
+    alone = [named([t], oracle.answer_triplets([t]))[0] for t in reversed(triplets)]
+    assert whole == alone[::-1]
+    with ThreadPoolExecutor(4) as pool:
+        threads = list(pool.map(lambda t: oracle.answer_triplets([t])[0], triplets))
+    assert whole == named(triplets, threads)
+
+
+def test_equal_seeds_err_on_the_same_questions_and_others_on_others():
+    triplets = determined_triplets(200)
+
+    def ask(random_state):
+        oracle = TruthOracle(TEXTS, LABELS, accuracy=0.5, random_state=random_state)
+        return oracle.answer_triplets(triplets).tolist()
+
+    assert ask(0) == ask(0) == ask(np.random.RandomState(0))
+    assert ask(0) != ask(1)
+    assert ask(None) != ask(None)
+
+
+@pytest.mark.parametrize("random_state", [None, 7, np.random.RandomState(7)])
+def test_pickled_oracle_answers_the_same_without_carrying_its_table(random_state):
+    oracle = TruthOracle(TEXTS, LABELS, accuracy=0.5, random_state=random_state)
+    triplets = determined_triplets(200)
+    before = oracle.answer_triplets(triplets)
+    assert "_cached" not in oracle.__getstate__()
+    twin = pickle.loads(pickle.dumps(oracle))
+    np.testing.assert_array_equal(twin.answer_triplets(triplets), before)
+    np.testing.assert_array_equal(oracle.answer_triplets(triplets), before)
+
+
+def test_clone_has_the_parameters_and_nothing_else():
+    oracle = TruthOracle(TEXTS, LABELS, accuracy=0.5)
+    oracle.answer_triplets(determined_triplets(5))
+    twin = clone(oracle)
+    assert set(vars(twin)) == set(oracle.get_params())
+    assert twin.accuracy == 0.5
+
+
+def test_set_params_after_use_takes_effect():
+    oracle = TruthOracle(["a", "b", "c"], [0, 0, 1], random_state=0)
+    triplets = [("a", "b", "c")]
+    assert oracle.answer_triplets(triplets).tolist() == [0]
+    oracle.set_params(labels=[0, 1, 0])
+    assert oracle.answer_triplets(triplets).tolist() == [1]
+    oracle.set_params(accuracy=0.0)
+    assert oracle.answer_triplets(triplets).tolist() == [0]
+    oracle.set_params(labels=[-1, -1, -1])
+    assert oracle.answer_triplets(triplets).tolist() == [-1]
+    oracle.set_params(undetermined="random")
+    coins = {
+        oracle.set_params(random_state=seed).answer_triplets(triplets)[0]
+        for seed in range(20)
+    }
+    assert coins == {0, 1}
+
+
+def test_unknown_text_is_refused_by_name():
+    oracle = TruthOracle(["a", "b"], [0, 1])
+    with pytest.raises(ValueError, match=r"does not know the text 'zzzz.*\.\.\.\. Bui"):
+        oracle.answer_triplets([("a", "b", "z" * 500)])
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"accuracy": 1.5}, r"accuracy must be a number in \[0, 1\], got 1.5"),
+        ({"accuracy": float("nan")}, "accuracy must be .* got nan"),
+        ({"accuracy": "high"}, "accuracy must be .* got 'high'"),
+        ({"undetermined": "guess"}, "undetermined must be one of .* got 'guess'"),
+        ({"labels": [0]}, "labels must have one label per text, 2, got 1"),
+        ({"random_state": "a"}, "cannot be used to seed"),
+    ],
+)
+def test_wrong_parameter_is_refused_at_the_first_question(parameters, message):
+    oracle = TruthOracle(["a", "b"], [0, 1]).set_params(**parameters)
+    with pytest.raises(ValueError, match=message):
+        oracle.answer_triplets([("a", "b", "b")])
+
+
+def test_unhashable_label_is_refused_with_its_place():
+    oracle = TruthOracle(["a", "b"], [0, ["x"]])
+    with pytest.raises(
+        TypeError, match=r"labels must be hashable, got list at index 1"
+    ):
+        oracle.answer_triplets([("a", "b", "b")])
+
+
+def test_texts_that_are_no_texts_are_refused():
+    with pytest.raises(TypeError, match="texts must be a sequence of str, got int"):
+        TruthOracle(["a", 3], [0, 1]).answer_triplets([("a", "a", "a")])
