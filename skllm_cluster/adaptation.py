@@ -33,7 +33,7 @@ class FineTuner(BaseEstimator):
     ----------
     learning_rate : float, default=1e-4
         Of AdamW at the first step; it falls linearly to 0, without warm-up.
-    batch_size : int, default=32
+    batch_size : int, default=16
         B, triplets in a step. All of a step serve each other as negatives.
     n_epochs : int, default=2
         Passes over the triplets.
@@ -78,7 +78,7 @@ class FineTuner(BaseEstimator):
         self,
         *,
         learning_rate: float = 1e-4,
-        batch_size: int = 32,
+        batch_size: int = 16,
         n_epochs: int = 2,
         temperature: float = 0.05,
         frozen: float = 2 / 3,

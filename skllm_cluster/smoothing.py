@@ -86,8 +86,10 @@ class NeighborSmoother(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         smoothed : ndarray of shape (m, d)
         """
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=[np.float32, np.float64], reset=False)
-        return self._mean(X, self.smoothed_)
+        Z = np.asarray(
+            validate_data(self, X, dtype=[np.float32, np.float64], reset=False)
+        )
+        return self._mean(Z, self.smoothed_)
 
     def _mean(self, X: NDArray[Any], values: NDArray[Any]) -> NDArray[Any]:
         near = self._neighbors.kneighbors(X, return_distance=False)  # (m, k)

@@ -1,0 +1,69 @@
+# `make demo` and `make test` set up what they need, in .venv, and run. Settings:
+#   PYTHON=python3.12   the interpreter to make the environment with
+#   PIP_ARGS=...        further arguments for every pip install
+PYTHON ?= python3
+PIP_ARGS ?=
+BIN := .venv/bin
+# Without an NVIDIA GPU the CPU build of torch will do, and is far smaller.
+TORCH := $(if $(shell command -v nvidia-smi 2>/dev/null),,-c cpu-constraints.txt)
+INSTALL = $(BIN)/python -m pip install --disable-pip-version-check -q $(PIP_ARGS)
+# Two cores that wait for each other make k-means slower than one does.
+export OMP_NUM_THREADS ?= 1
+export TOKENIZERS_PARALLELISM ?= false
+
+.PHONY: demo test lint types doctest examples check test-oldest clean
+
+demo: .venv/demo
+	$(BIN)/python examples/demo.py
+
+test: .venv/test
+	$(BIN)/python -m pytest -q
+
+lint: .venv/lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .venv/lint .venv/test
+	$(BIN)/mypy
+
+doctest: .venv/test
+	$(BIN)/python -m pytest -q --doctest-modules --doctest-glob='*.md' \
+	    skllm_cluster README.md docs
+
+examples: .venv/test
+	$(BIN)/python examples/run_all.py
+
+check: test lint types doctest examples
+
+# The lower bounds in pyproject.toml, tried.
+test-oldest: .venv-oldest/test
+	.venv-oldest/bin/python -m pytest -q -W ignore::DeprecationWarning
+
+.venv-oldest/test: pyproject.toml oldest-constraints.txt
+	$(PYTHON) -m venv .venv-oldest
+	.venv-oldest/bin/python -m pip install --disable-pip-version-check -q \
+	    $(PIP_ARGS) -c oldest-constraints.txt -e '.[test]'
+	touch $@
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+# torch comes first and by itself, so that nothing else can pull another build of it.
+.venv/torch: cpu-constraints.txt | .venv/bin/python
+	$(INSTALL) $(TORCH) torch
+	touch $@
+
+.venv/demo: pyproject.toml .venv/torch
+	$(INSTALL) $(TORCH) -e '.[offline,viz]'
+	touch $@
+
+.venv/test: pyproject.toml .venv/torch
+	$(INSTALL) $(TORCH) -e '.[test]'
+	touch $@
+
+.venv/lint: pyproject.toml .venv/torch
+	$(INSTALL) $(TORCH) -e '.[lint]'
+	touch $@
+
+clean:
+	rm -rf .venv .venv-oldest
