@@ -31,8 +31,9 @@ from joblib import Parallel, delayed
 from sklearn.cluster import KMeans
 
 from skllm_cluster import ClusterLLMClusterer
-from skllm_cluster.adaptation import FineTuner, cross_fit
+from skllm_cluster.adaptation import FineTuner
 from skllm_cluster.embedders import SentenceTransformerEmbedder
+from skllm_cluster.guard import cross_fit
 from skllm_cluster.metrics import clustering_scores
 from skllm_cluster.oracles import TruthOracle
 from skllm_cluster.oracles._prompts import triplet_prompt

@@ -10,7 +10,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import column_or_1d
 
-__all__ = ["ask_triplets", "check_labels", "check_oracle", "chosen_first"]
+from ._validation import is_unlabelled
+
+__all__ = [
+    "ask_triplets",
+    "check_labels",
+    "check_oracle",
+    "check_triplets",
+    "chosen_first",
+]
 
 
 def check_oracle(oracle: Any) -> None:
@@ -41,17 +49,40 @@ def check_labels(y: ArrayLike | None, n: int) -> NDArray[np.intp] | None:
     """
     if y is None:
         return None
-    labels = column_or_1d(y)
+    values: Any = y
+    if np.ndim(values) != 1:
+        values = column_or_1d(values)
+    labels = values.tolist() if hasattr(values, "tolist") else list(values)
     if len(labels) != n:
         raise ValueError(
             f"y must have one label for each of the {n} texts (-1: unlabelled), got "
             f"{len(labels)}."
         )
-    unlabelled = np.array([label is None or label == -1 for label in labels.tolist()])
-    codes = np.full(n, -1, dtype=np.intp)
-    if not unlabelled.all():
-        codes[~unlabelled] = np.unique(labels[~unlabelled], return_inverse=True)[1]
-    return codes
+    names = {label for label in labels if not is_unlabelled(label)}
+    # Numbers and strings do not compare; those of one type do.
+    ordered = sorted(names, key=lambda name: (type(name).__name__, name))
+    code = {name: number for number, name in enumerate(ordered)}
+    return np.array(
+        [-1 if is_unlabelled(label) else code[label] for label in labels], dtype=np.intp
+    )
+
+
+def check_triplets(triplets: Any, n: int) -> NDArray[np.intp]:
+    """Check what a sampler returned.
+
+    Raises
+    ------
+    ValueError
+        If it is no array of row numbers, shape (Q, 3), Q being at least 1.
+    """
+    found = np.asarray(triplets)
+    well_formed = found.ndim == 2 and found.shape[1] == 3 and found.dtype.kind in "iu"
+    if not (well_formed and len(found) and found.min() >= 0 and found.max() < n):
+        raise ValueError(
+            "sampler must return triplets of row numbers, shape (Q, 3), each from 0 to "
+            f"{n - 1}, got an array of {found.dtype} of shape {found.shape}."
+        )
+    return found.astype(np.intp)
 
 
 def ask_triplets(

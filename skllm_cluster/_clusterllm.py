@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import logging
 import numbers
-import warnings
+from logging import DEBUG, INFO
 from typing import Any
 
 import numpy as np
-from joblib import effective_n_jobs
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import (
     BaseEstimator,
@@ -17,31 +16,35 @@ from sklearn.base import (
     TransformerMixin,
     clone,
 )
-from sklearn.cluster import KMeans, MiniBatchKMeans
-from sklearn.metrics import adjusted_rand_score, pairwise_distances_argmin
+from sklearn.metrics import adjusted_rand_score
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
-from threadpoolctl import threadpool_limits
 
-from ._asking import ask_triplets, check_labels, check_oracle, chosen_first
+from ._asking import (
+    ask_triplets,
+    check_labels,
+    check_oracle,
+    check_triplets,
+    chosen_first,
+)
+from ._partition import find_centers, nearest
 from ._validation import (
     as_texts,
-    check_encoded,
+    check_enough,
     check_number,
     distinct,
+    encode,
     looks_numeric,
 )
-from .adaptation import FineTuner, cross_fit
+from .adaptation import FineTuner
 from .embedders import SentenceTransformerEmbedder
-from .sampling import WARD_LIMIT, entropy_triplets
+from .guard import adapt_guarded, held_out_accuracy
+from .sampling import entropy_triplets
 from .smoothing import NeighborSmoother
 
 __all__ = ["ClusterLLMClusterer"]
 
 logger = logging.getLogger(__name__)
-
-# Fewer usable answers than these cannot be split and learnt from.
-MIN_ANSWERS = 20
 
 
 class ClusterLLMClusterer(
@@ -66,31 +69,26 @@ class ClusterLLMClusterer(
     n_clusters : int, default=8
         Number of clusters.
     n_questions : int, default=1024
-        Q, triplets to be answered in each round. The paper's 1,024 suffice for 3,000
-        texts and for 50,000.
+        Q, triplets in each round. The paper's 1,024 do for 3,000 texts and for 50,000.
     n_rounds : int, default=1
-        How often to embed, ask and adapt. Later rounds ask about the embedding of the
-        one before and train it further; 2 is the paper's "-iter". Rounds end early when
-        the guard refuses one.
+        How often to ask and adapt; 2 is the paper's "-iter". Each round goes on from
+        the embedder of the one before. A round that the guard refuses is the last.
     sampler : callable, default=None
         ``sampler(embeddings, n_questions, random_state=...)`` gives triplets of rows,
-        shape (Q, 3). None: :func:`~skllm_cluster.sampling.entropy_triplets`. To set
-        its parameters, use :func:`functools.partial`.
+        shape (Q, 3). None: :func:`~skllm_cluster.sampling.entropy_triplets`.
     adapter : FineTuner, default=None
         Learns from the answers. None: :class:`~skllm_cluster.adaptation.FineTuner` with
         its fast settings; ``FineTuner.paper()`` has those of the paper.
     guard : float, default=0.0025
-        The probability, at most, of keeping an embedder that was tuned on answers that
-        say nothing. Each half of the answers is held out once to test it, which doubles
-        the time of training. None: no test, the tuned embedder is always kept, as in
-        the paper.
+        The probability, at most, of keeping an embedder tuned on answers that say
+        nothing, see :func:`~skllm_cluster.guard.cross_fit`. It doubles the time of
+        training. None: no test, the tuned embedder is always kept, as in the paper.
     smooth_neighbors : int, default=0
         How many nearest neighbours each vector is averaged with before clustering, see
-        :class:`~skllm_cluster.smoothing.NeighborSmoother`. 10 is a good value; with 0
-        vectors are clustered as they are.
+        :class:`~skllm_cluster.smoothing.NeighborSmoother`: 10 is good, 0 means none.
     clusterer : clusterer, default=None
-        Makes the clusters. It is told ``n_clusters`` and ``random_state``, if it has
-        them as parameters. None: k-means, or mini-batch k-means above 10,000 texts.
+        Makes the clusters, told ``n_clusters`` and ``random_state``. None: k-means, or
+        mini-batch k-means above 10,000 texts.
     random_state : int, RandomState instance or None, default=None
         Determines sampling, training and clustering.
     n_jobs : int, default=None
@@ -109,8 +107,7 @@ class ClusterLLMClusterer(
     embeddings_ : ndarray of shape (n, d)
         What was clustered, equal to ``transform`` of the training texts.
     embedder_ : Embedder
-        The tuned embedder, or the given one where the guard kept it. Not set where X
-        held embeddings.
+        The tuned embedder, or the given one. Not set where X held embeddings.
     base_labels_ : ndarray of int, shape (n,)
         Clusters without any question.
     triplets_ : ndarray of int, shape (Q, 3)
@@ -118,13 +115,11 @@ class ClusterLLMClusterer(
     answers_ : ndarray of int, shape (Q,)
         0 for the first choice, 1 for the second, -1 for no usable answer.
     oracle_report_ : dict
-        ``"rounds"``: for each round, how many questions there were, for how many ``y``
-        held all three labels, how many the oracle was asked, how many answers are
-        usable, and the share of these that took the first choice.
+        ``"rounds"``: for each, how many questions there were, ``y`` held all labels of,
+        the oracle was asked, and have a usable answer; how often that is the first.
     guard_report_ : dict
-        ``"kept"``: how many rounds passed. ``"rounds"``: for each, the number of usable
-        answers, which share of them the embedding agreed with before and after (after:
-        when trained on the other half), and the probability of such a change by chance.
+        ``"kept"``: how many rounds passed. ``"rounds"``: for each, what
+        :func:`~skllm_cluster.guard.cross_fit` saw.
 
     See Also
     --------
@@ -142,9 +137,8 @@ class ClusterLLMClusterer(
     training texts; a ``clusterer`` that is not k-means may draw its lines elsewhere.
 
     The guard is not in the paper, whose own tuning makes CLINC(D) worse. Half of all
-    entropy triplets have no right answer, for both choices or neither share the
-    anchor's group: an oracle that abstains from them costs less training and gives
-    better embeddings than one that is forced to choose.
+    entropy triplets have no right answer, both choices or neither sharing the anchor's
+    group: an oracle that abstains there is worth more than one that has to choose.
 
     References
     ----------
@@ -171,6 +165,8 @@ class ClusterLLMClusterer(
     >>> bool((clusterer.predict(texts) == clusterer.labels_).all())
     True
     """
+
+    embedder_: Any
 
     def __init__(
         self,
@@ -228,38 +224,34 @@ class ClusterLLMClusterer(
             answer triplets.
         ValueError
             If a parameter is out of range, there are fewer texts than clusters, or the
-            embedder returns NaN or the wrong number of rows. All of this is found
-            before a question is asked.
+            embedder returns NaN or the wrong number of rows; all before a question.
         """
         self._check_parameters()
         texts, Z = self._embed(X, texts)
         known = check_labels(y, len(Z)) if self.oracle is not None else None
         rng = check_random_state(self.random_state)
-        self._cluster_seed = int(rng.randint(2**31))
-        self.base_labels_ = self._cluster(Z)
-        rounds: list[dict[str, Any]] = []
+        self._seed = int(rng.randint(2**31))
+        self.labels_ = self.base_labels_ = self._cluster(Z)
+        self.triplets_ = np.empty((0, 3), dtype=np.intp)
+        self.answers_ = np.empty(0, dtype=np.intp)
+        self.oracle_report_: dict[str, Any] = {"rounds": []}
+        self.guard_report_: dict[str, Any] = {"kept": 0, "rounds": []}
         for _ in range(self.n_rounds if self.oracle is not None else 0):
-            rows, _ = distinct(texts)
-            triplets = rows[
-                self._sampler()(Z[rows], self.n_questions, random_state=rng)
-            ]
+            triplets = self._sample(texts, Z, rng)
             answers, asked = ask_triplets(self.oracle, texts, triplets, known)
-            embedder, guarded = self._adapt(
-                texts, Z, chosen_first(triplets, answers), rng
-            )
-            rounds.append(
-                {
-                    "triplets": triplets,
-                    "answers": answers,
-                    "oracle": asked,
-                    "guard": guarded,
-                }
-            )
-            if not guarded["kept"]:
+            self._record(triplets, answers, asked)
+            tuned, guarded = adapt_guarded(
+                self._adapter(), self.embedder_, texts, Z,
+                chosen_first(triplets, answers), level=self.guard, random_state=rng,
+            )  # fmt: skip
+            self.guard_report_["rounds"].append(guarded)
+            self.guard_report_["kept"] += guarded["kept"]
+            logger.log(INFO if self.verbose else DEBUG, "guard: %s", guarded)
+            if tuned is None:
                 break
-            self.embedder_, Z = embedder, self._encode(embedder, texts)
-        self._report(rounds)
-        self.labels_ = self._cluster(Z)
+            self.embedder_, Z = tuned, encode(tuned, texts)
+        if self.guard_report_["kept"]:
+            self.labels_ = self._cluster(Z)
         return self
 
     def predict(self, X: Any) -> NDArray[np.intp]:
@@ -275,7 +267,7 @@ class ClusterLLMClusterer(
         labels : ndarray of int, shape (m,)
             On the training texts, equal to ``labels_``.
         """
-        return self._nearest(self.transform(X))
+        return nearest(self.transform(X), self.cluster_centers_, n_jobs=self.n_jobs)
 
     def transform(self, X: Any) -> NDArray[Any]:
         """Embed texts as they were embedded for clustering.
@@ -292,11 +284,10 @@ class ClusterLLMClusterer(
         """
         check_is_fitted(self)
         if hasattr(self, "embedder_"):
-            Z = self._encode(self.embedder_, as_texts(X))
+            Z = encode(self.embedder_, as_texts(X))
         else:
             Z = validate_data(self, X, dtype=[np.float32, np.float64], reset=False)
-        smoothed: NDArray[Any] = self._smoother.transform(Z) if self._smoother else Z
-        return smoothed
+        return np.asarray(self._smoother.transform(Z) if self._smoother else Z)
 
     def score(self, X: Any = None, y: ArrayLike | None = None) -> float:
         """Say how good the clusters are, against labels or against held-out answers.
@@ -324,14 +315,7 @@ class ClusterLLMClusterer(
         check_is_fitted(self)
         if y is not None:
             return float(adjusted_rand_score(y, self.predict(X)))
-        judged = [r for r in self.guard_report_["rounds"] if "accuracy_after" in r]
-        if not judged:
-            raise ValueError(
-                "score needs y, since no answer was held out: there was no oracle, "
-                "guard=None, or too few answers."
-            )
-        last = judged[-1]
-        return float(last["accuracy_after" if last["kept"] else "accuracy_before"])
+        return held_out_accuracy(self.guard_report_)
 
     def _check_parameters(self) -> None:
         for name in ("n_clusters", "n_questions", "n_rounds"):
@@ -346,6 +330,7 @@ class ClusterLLMClusterer(
 
     def _embed(self, X: Any, texts: Any) -> tuple[list[str], NDArray[Any]]:
         """Check X and give its texts and embeddings; sets ``embedder_`` for texts."""
+        self.__dict__.pop("embedder_", None)
         if looks_numeric(X):
             if self.oracle is not None:
                 raise ValueError(
@@ -353,16 +338,13 @@ class ClusterLLMClusterer(
                     "texts as X, with an embedder, or oracle=None to cluster the "
                     "embeddings as they are."
                 )
-            self.__dict__.pop("embedder_", None)
             Z = validate_data(self, X, dtype=[np.float32, np.float64])
-            self._check_enough(len(Z), "rows")
+            check_enough(len(Z), self.n_clusters)
             return as_texts(texts, "texts") if texts is not None else [], Z
         if texts is not None:
-            raise ValueError(
-                "texts= is for an X of embeddings; here X holds the texts."
-            )
+            raise ValueError("texts= is for an X of embeddings; here X holds texts.")
         given = as_texts(X)
-        self._check_enough(len(given), "texts")
+        check_enough(len(given), self.n_clusters)
         embedder = self.embedder
         if embedder is None:
             embedder = SentenceTransformerEmbedder()
@@ -370,117 +352,46 @@ class ClusterLLMClusterer(
             embedder = clone(embedder)
         if self.oracle is not None and hasattr(self._adapter(), "check"):
             self._adapter().check(embedder)
+        Z = encode(embedder, given)
         self.embedder_ = embedder
-        return given, self._encode(embedder, given)
-
-    def _check_enough(self, n: int, what: str) -> None:
-        if n < self.n_clusters:
-            raise ValueError(
-                f"n_clusters={self.n_clusters} needs at least as many {what}, got "
-                f"n_samples={n}."
-            )
-
-    def _encode(self, embedder: Any, texts: list[str]) -> NDArray[Any]:
-        if not callable(getattr(embedder, "encode", None)):
-            raise TypeError(
-                f"embedder must have a method 'encode', got {type(embedder).__name__}."
-            )
-        return check_encoded(embedder.encode(texts), len(texts), embedder)
-
-    def _sampler(self) -> Any:
-        return entropy_triplets if self.sampler is None else self.sampler
+        return given, Z
 
     def _adapter(self) -> Any:
         return FineTuner() if self.adapter is None else self.adapter
 
-    def _adapt(
-        self,
-        texts: list[str],
-        Z: NDArray[Any],
-        triplets: NDArray[np.intp],
-        rng: np.random.RandomState,
-    ) -> tuple[Any, dict[str, Any]]:
-        """Adapt to the answers, unless answers that were held out speak against it."""
-        report: dict[str, Any] = {"answers": len(triplets)}
-        if len(triplets) < MIN_ANSWERS:
-            warnings.warn(
-                f"{len(triplets)} usable answers are too few to learn from (at least "
-                f"{MIN_ANSWERS}); the embedding is left as it was.",
-                UserWarning,
-                stacklevel=3,
-            )
-            return None, report | {"kept": False}
-        adapter = self._adapter()
-        if self.guard is not None:
-            report |= cross_fit(
-                adapter, self.embedder_, texts, Z, triplets, random_state=rng
-            )
-            better = report["accuracy_after"] >= report["accuracy_before"]
-            report["kept"] = better and report["p_value"] < self.guard
-            self._log("guard: %s", report)
-            if not report["kept"]:
-                return None, report
-        tuned = adapter.adapt(self.embedder_, texts, triplets, random_state=rng)
-        return tuned, report | {"kept": True}
+    def _sample(
+        self, texts: list[str], Z: NDArray[Any], rng: np.random.RandomState
+    ) -> NDArray[np.intp]:
+        """Choose triplets of rows; no question holds the same text twice."""
+        sampler = entropy_triplets if self.sampler is None else self.sampler
+        rows, _ = distinct(texts)
+        triplets = sampler(Z[rows], self.n_questions, random_state=rng)
+        return rows[check_triplets(triplets, len(rows))]
 
     def _cluster(self, Z: NDArray[Any]) -> NDArray[np.intp]:
         """Cluster embeddings; sets the centres, and what ``transform`` needs."""
-        self._smoother = (
-            NeighborSmoother(self.smooth_neighbors).fit(Z)
-            if self.smooth_neighbors
-            else None
-        )
-        self.embeddings_ = self._smoother.transform(Z) if self._smoother else Z
-        clusterer = self._clusterer(len(Z))
-        with threadpool_limits(effective_n_jobs(self.n_jobs)):
-            found = clusterer.fit_predict(self.embeddings_)
-        centers = getattr(clusterer, "cluster_centers_", None)
-        if centers is None:  # -1 is noise to some clusterers
-            groups = [found == label for label in np.unique(found[found >= 0])]
-            if not groups:
-                raise ValueError(f"{type(clusterer).__name__} found no cluster.")
-            centers = np.stack(
-                [self.embeddings_[group].mean(axis=0) for group in groups]
-            )
-        self.cluster_centers_: NDArray[Any] = centers
-        labels = self._nearest(self.embeddings_)
+        self._smoother = None
+        self.embeddings_ = Z
+        if self.smooth_neighbors:
+            self._smoother = NeighborSmoother(self.smooth_neighbors)
+            self.embeddings_ = self._smoother.fit_transform(Z)
+        self.cluster_centers_ = find_centers(
+            self.embeddings_, self.n_clusters, clusterer=self.clusterer,
+            seed=self._seed, n_jobs=self.n_jobs,
+        )  # fmt: skip
+        labels = nearest(self.embeddings_, self.cluster_centers_, n_jobs=self.n_jobs)
         self.n_clusters_ = len(np.unique(labels))
         self._n_features_out = self.embeddings_.shape[1]
         return labels
 
-    def _clusterer(self, n: int) -> Any:
-        if self.clusterer is None:
-            # As many starts as the paper's version of scikit-learn made.
-            if n > WARD_LIMIT:
-                return MiniBatchKMeans(
-                    self.n_clusters, n_init=3, batch_size=4096,
-                    random_state=self._cluster_seed,
-                )  # fmt: skip
-            return KMeans(self.n_clusters, n_init=10, random_state=self._cluster_seed)
-        clusterer = clone(self.clusterer)
-        wanted = {"n_clusters": self.n_clusters, "random_state": self._cluster_seed}
-        known = clusterer.get_params()
-        return clusterer.set_params(**{k: v for k, v in wanted.items() if k in known})
-
-    def _nearest(self, Z: NDArray[Any]) -> NDArray[np.intp]:
-        with threadpool_limits(effective_n_jobs(self.n_jobs)):
-            nearest: NDArray[np.intp] = pairwise_distances_argmin(
-                Z, self.cluster_centers_
-            )
-        return nearest
-
-    def _report(self, rounds: list[dict[str, Any]]) -> None:
-        """Set what was asked, answered and kept."""
-        empty = [np.empty((0, 3), dtype=np.intp)], [np.empty(0, dtype=np.intp)]
-        self.triplets_ = np.concatenate(empty[0] + [r["triplets"] for r in rounds])
-        self.answers_ = np.concatenate(empty[1] + [r["answers"] for r in rounds])
-        guards = [r["guard"] for r in rounds]
-        self.oracle_report_ = {"rounds": [r["oracle"] for r in rounds]}
-        self.guard_report_ = {"kept": sum(g["kept"] for g in guards), "rounds": guards}
-
-    def _log(self, message: str, *values: object) -> None:
-        if self.verbose:
-            logger.info(message, *values)
+    def _record(
+        self, triplets: NDArray[np.intp], answers: NDArray[np.intp], report: Any
+    ) -> None:
+        """Keep what was answered, before anything else can fail."""
+        self.triplets_ = np.concatenate([self.triplets_, triplets])
+        self.answers_ = np.concatenate([self.answers_, answers])
+        self.oracle_report_["rounds"].append(report)
+        logger.log(INFO if self.verbose else DEBUG, "asked: %s", report)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 
 __all__ = [
     "as_texts",
-    "check_encoded",
+    "check_enough",
     "check_number",
     "distinct",
+    "encode",
     "import_extra",
+    "is_unlabelled",
     "looks_numeric",
     "shorten",
 ]
@@ -144,23 +146,27 @@ def _type_of(value: object) -> str:
     return type(value).__name__
 
 
-def check_encoded(embeddings: Any, n_texts: int, embedder: object) -> NDArray[Any]:
-    """Check what an embedder returned, before anything is asked or trained.
+def encode(embedder: Any, texts: list[str]) -> NDArray[Any]:
+    """Embed texts, and check what comes before anything is asked or trained.
 
     Returns
     -------
-    embeddings : ndarray of shape (n_texts, d), float32 or float64
+    embeddings : ndarray of shape (n, d), float32 or float64
 
     Raises
     ------
+    TypeError
+        If the embedder has no method ``encode``.
     ValueError
-        If it is not 2-D, has another number of rows, or holds NaN or infinity.
+        If it returns no 2-D array, another number of rows, NaN or infinity.
     """
-    found = np.asarray(embeddings)
     who = type(embedder).__name__
-    if found.ndim != 2 or found.shape[0] != n_texts:
+    if not callable(getattr(embedder, "encode", None)):
+        raise TypeError(f"embedder must have a method 'encode', got {who}.")
+    found = np.asarray(embedder.encode(texts))
+    if found.ndim != 2 or found.shape[0] != len(texts):
         raise ValueError(
-            f"{who}.encode must return one row per text, shape ({n_texts}, d), got "
+            f"{who}.encode must return one row per text, shape ({len(texts)}, d), got "
             f"an array of shape {found.shape}."
         )
     if found.dtype.kind not in "fiu":
@@ -174,10 +180,29 @@ def check_encoded(embeddings: Any, n_texts: int, embedder: object) -> NDArray[An
         row = int(np.argmin(finite))
         raise ValueError(
             f"{who}.encode returned NaN or infinity for {int((~finite).sum())} of "
-            f"{n_texts} texts, the first at index {row}. Check that text and the "
+            f"{len(texts)} texts, the first at index {row}. Check that text and the "
             "model's precision."
         )
     return found
+
+
+def is_unlabelled(label: Any) -> bool:
+    """Tell whether a label says that there is none: -1, None, NaN or pandas.NA."""
+    if label is None or isinstance(label, str):
+        return label is None
+    try:
+        return bool(label == -1) or bool(label != label)  # NaN differs from itself
+    except TypeError:
+        return True  # pandas.NA neither equals nor differs
+
+
+def check_enough(n: int, n_clusters: int) -> None:
+    """Check that there are as many rows as clusters."""
+    if n < n_clusters:
+        raise ValueError(
+            f"n_clusters={n_clusters} must not exceed the number of texts, got "
+            f"n_samples={n}."
+        )
 
 
 def check_number(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.cluster import AgglomerativeClustering, MiniBatchKMeans
 from sklearn.utils import check_array, check_random_state
+
+from ._drawing import Members, draw_triplets, random_sides
 
 __all__ = ["ambiguity", "entropy_triplets", "precluster", "random_triplets"]
 
@@ -99,6 +100,8 @@ def entropy_triplets(
             f"interval must be (high, low) with 0 <= high < low <= 1, got {interval}."
         )
     X = _standardise(X)
+    if not X.any():
+        raise ValueError("No text lies between others. Are all vectors equal?")
     if labels is None:
         labels = _cluster(X, n_clusters, distance_threshold, rng)
     # Labels may leave out numbers (an empty k-means cluster): renumber them.
@@ -109,9 +112,9 @@ def entropy_triplets(
     anchors = ranked[int(n * high) : max(int(n * low), int(n * high) + 1)]
     if order == "shuffled":
         rng.shuffle(anchors)
-    members = _Members(codes)
-    triplets = _draw_around(anchors, near, members, n_triplets, rng)
-    return _random_sides(triplets, rng)
+    members = Members(codes)
+    triplets = draw_triplets(anchors, near, members, n_triplets, rng)
+    return random_sides(triplets, rng)
 
 
 def random_triplets(
@@ -155,10 +158,10 @@ def random_triplets(
     anchors = np.arange(n)
     # One cluster a row makes every pair of other rows a pair of close clusters.
     near = np.broadcast_to(np.arange(n), (n, n))
-    triplets = _draw_around(
-        anchors, near, _Members(np.arange(n)), n_triplets, rng, anchors_at_random=True
+    triplets = draw_triplets(
+        anchors, near, Members(np.arange(n)), n_triplets, rng, anchors_at_random=True
     )
-    return _random_sides(triplets, rng)
+    return random_sides(triplets, rng)
 
 
 def precluster(
@@ -307,7 +310,7 @@ def _standardise(X: NDArray[Any]) -> NDArray[Any]:
     mean = X.mean(axis=0, dtype=np.float64)
     spread = X.std(axis=0, dtype=np.float64)
     # Below this a column's spread is rounding error about its mean.
-    constant = spread <= 10 * np.finfo(X.dtype).eps * np.abs(mean)
+    constant = spread <= 10 * np.finfo(X.dtype).eps * np.abs(X).max(axis=0)
     factor = np.where(constant, 0.0, 1 / np.where(constant, 1.0, spread))
     centred: NDArray[Any] = X - mean.astype(X.dtype)
     centred *= factor.astype(X.dtype)
@@ -325,143 +328,6 @@ def _centroids(
     sizes = np.bincount(codes, minlength=n_clusters)
     sums: NDArray[Any] = member @ X
     return np.asarray(sums / sizes[:, None].astype(X.dtype))
-
-
-class _Members:
-    """Rows of each cluster, as slices of one array."""
-
-    def __init__(self, codes: NDArray[np.intp]):
-        self.rows = np.argsort(codes, kind="stable")
-        self.sizes = np.bincount(codes)
-        self.starts = np.concatenate([[0], np.cumsum(self.sizes)[:-1]])
-
-    def draw(
-        self, clusters: NDArray[np.intp], rng: np.random.RandomState
-    ) -> NDArray[np.intp]:
-        """Draw one row of each cluster uniformly."""
-        offset = (rng.random_sample(clusters.shape) * self.sizes[clusters]).astype(int)
-        return np.asarray(self.rows[self.starts[clusters] + offset])
-
-    def of(self, cluster: int) -> NDArray[np.intp]:
-        start = self.starts[cluster]
-        return np.asarray(self.rows[start : start + self.sizes[cluster]])
-
-
-def _draw_around(
-    anchors: NDArray[np.intp],
-    near: NDArray[np.intp],
-    members: _Members,
-    n_triplets: int,
-    rng: np.random.RandomState,
-    anchors_at_random: bool = False,
-) -> NDArray[np.intp]:
-    """Visit the anchors in turn and draw two choices from two of their clusters.
-
-    All anchors are drawn for at once, in passes. Draws that repeat a triplet or the
-    anchor fall away. When passes bring little that is new, what is left is enumerated:
-    the loop is bounded, and what exists is found.
-    """
-    found = np.empty((0, 3), dtype=np.intp)
-    possible: int | None = None
-    for attempt in range(64):
-        missing = n_triplets - len(found)
-        if missing <= 0:
-            break
-        if anchors_at_random:
-            visited = anchors[rng.randint(len(anchors), size=missing)]
-        else:
-            visited = np.tile(anchors, -(-missing // len(anchors)))[:missing]
-        drawn = _draw_once(visited, near, members, rng)
-        before = len(found)
-        found = _distinct(np.concatenate([found, drawn]))
-        if attempt and len(found) - before < missing / 2:
-            if possible is None:
-                possible = _count_possible(anchors, near, members)
-            if possible <= max(4 * n_triplets, 4096):
-                found = _fill_up(found, anchors, near, members, n_triplets, rng)
-                break
-    if len(found) < n_triplets:
-        warnings.warn(
-            f"Only {len(found):,} distinct triplets exist around the chosen anchors, "
-            f"fewer than the {n_triplets:,} asked for; all of them are returned.",
-            UserWarning,
-            stacklevel=3,
-        )
-    return found[:n_triplets]
-
-
-def _draw_once(
-    visited: NDArray[np.intp],
-    near: NDArray[np.intp],
-    members: _Members,
-    rng: np.random.RandomState,
-) -> NDArray[np.intp]:
-    """One draw for each visit; a choice that is the anchor falls away."""
-    n_near = near.shape[1]
-    first = rng.randint(n_near, size=len(visited))
-    second = (first + rng.randint(1, n_near, size=len(visited))) % n_near
-    one = members.draw(near[visited, first], rng)
-    two = members.draw(near[visited, second], rng)
-    drawn = np.stack([visited, np.minimum(one, two), np.maximum(one, two)], axis=1)
-    return np.asarray(drawn[(one != visited) & (two != visited)])
-
-
-def _distinct(triplets: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Drop repeated rows, keeping the first of each and the order."""
-    _, first = np.unique(triplets, axis=0, return_index=True)
-    return triplets[np.sort(first)]
-
-
-def _count_possible(
-    anchors: NDArray[np.intp], near: NDArray[np.intp], members: _Members
-) -> int:
-    """Count the distinct triplets of all anchors.
-
-    With sizes s_k of an anchor's close clusters, less one where the anchor is in it:
-    the sum over pairs of clusters of s_k s_l = ((Σ s)² - Σ s²) / 2.
-    """
-    own = np.empty(members.sizes.sum(), dtype=np.intp)
-    own[members.rows] = np.repeat(np.arange(len(members.sizes)), members.sizes)
-    clusters = near[anchors]
-    sizes = members.sizes[clusters] - (clusters == own[anchors][:, None])
-    sizes = sizes.astype(np.float64)
-    return int(((sizes.sum(axis=1) ** 2 - (sizes**2).sum(axis=1)) / 2).sum())
-
-
-def _fill_up(
-    found: NDArray[np.intp],
-    anchors: NDArray[np.intp],
-    near: NDArray[np.intp],
-    members: _Members,
-    n_triplets: int,
-    rng: np.random.RandomState,
-) -> NDArray[np.intp]:
-    """Add to the triplets found what else exists, in random order."""
-    everything = []
-    for anchor in anchors:
-        groups = [members.of(cluster) for cluster in near[anchor]]
-        groups = [group[group != anchor] for group in groups]
-        for i, one in enumerate(groups):
-            for two in groups[i + 1 :]:
-                a, b = (side.ravel() for side in np.meshgrid(one, two))
-                everything.append(
-                    np.stack(
-                        [np.full(len(a), anchor), np.minimum(a, b), np.maximum(a, b)],
-                        axis=1,
-                    )
-                )
-    rest = np.concatenate(everything)
-    rng.shuffle(rest)
-    return _distinct(np.concatenate([found, rest]))[:n_triplets]
-
-
-def _random_sides(
-    triplets: NDArray[np.intp], rng: np.random.RandomState
-) -> NDArray[np.intp]:
-    """Let a fair coin decide which choice comes first."""
-    swap = rng.random_sample(len(triplets)) < 0.5
-    triplets[swap] = triplets[swap][:, [0, 2, 1]]
-    return triplets
 
 
 def _check_rows(

@@ -9,8 +9,9 @@ import pytest
 from sklearn.base import BaseEstimator, clone
 
 from skllm_cluster import adaptation
-from skllm_cluster.adaptation import FineTuner, cross_fit
+from skllm_cluster.adaptation import FineTuner
 from skllm_cluster.embedders import HashingEmbedder
+from skllm_cluster.guard import cross_fit
 
 torch = pytest.importorskip("torch")
 
@@ -291,6 +292,15 @@ def test_no_anchor_is_in_both_halves_and_each_answer_in_one(seed, texts, triplet
     assert report["p_value"] == 1.0
     assert report["accuracy_after"] == report["accuracy_before"]
     assert report["accuracy_before"] == agreement(small(), texts, triplets)
+
+
+def test_the_halves_are_drawn_from_the_seed(texts, triplets):
+    def halves(seed):
+        spy, z = Spy(), small().encode(texts)
+        cross_fit(spy, small(), texts, z, triplets, random_state=seed)
+        return {frozenset(half[:, 0].tolist()) for half in spy.seen}
+
+    assert halves(0) == halves(0) != halves(1)
 
 
 def test_each_half_is_judged_by_the_embedder_that_did_not_see_it(texts, triplets):

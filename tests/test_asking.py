@@ -208,7 +208,7 @@ def test_labels_of_another_length_are_refused():
 
 
 def test_an_oracle_without_triplets_is_refused_and_one_that_can_check_itself_does():
-    with pytest.raises(TypeError, match="str cannot answer triplets.*oracle=None"):
+    with pytest.raises(TypeError, match=r"str cannot answer triplets.*oracle=None"):
         check_oracle("gpt-4")
 
     class Checking(Recorder):

@@ -21,7 +21,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.estimator_checks import check_estimator
 
-from skllm_cluster import ClusterLLMClusterer, _clusterllm
+from skllm_cluster import ClusterLLMClusterer, _partition, guard
 from skllm_cluster.adaptation import FineTuner
 from skllm_cluster.embedders import HashingEmbedder
 from skllm_cluster.oracles import LLMOracle, OpenAIChat, TruthOracle
@@ -219,6 +219,9 @@ def test_fit_changes_neither_the_texts_nor_the_parameters(texts, truth):
     np.testing.assert_array_equal(clusterer.embedder.encode(texts), vectors)
     assert np.abs(clusterer.embedder_.encode(texts) - vectors).max() > 0.01
     assert X.tolist() == texts
+    assert make().set_params(embedder=clusterer.embedder).fit(X).embedder_ is not (
+        clusterer.embedder
+    )
 
 
 def test_hostile_texts_are_data_and_nothing_else(texts, topics):
@@ -348,7 +351,7 @@ def test_fit_predict_and_fit_transform_are_fit_and_the_rest(texts, base):
         (["a", b"b"], TypeError, "got bytes at index 1"),
         ([], ValueError, "X is empty"),
         (np.array([], dtype=object), ValueError, "X is empty"),
-        (["a", "b", "c"], ValueError, "n_clusters=8 needs at least as many texts.*=3"),
+        (["a", "b", "c"], ValueError, r"n_clusters=8 .*texts.*n_samples=3"),
         (np.zeros((20, 3)), ValueError, "X is an array of embeddings, which no adapte"),
         (np.array([["a", "b"]] * 10), ValueError, "Pass the texts as X"),
         (pd.DataFrame({"text": ["a"] * 20}), ValueError, "Pass the texts as X"),
@@ -447,7 +450,7 @@ def test_wrong_settings_of_the_adapter_are_found_before_a_question_is_asked(text
 
 
 def test_labels_of_another_length_are_refused_before_a_question_is_asked(texts):
-    with pytest.raises(ValueError, match="one label for each of the 120 texts.*got 3"):
+    with pytest.raises(ValueError, match=r"one label for each of the 120 texts.*got 3"):
         make(Never()).fit(texts, [0, 1, 2])
 
 
@@ -540,6 +543,35 @@ def test_sampler_is_asked_for_triplets_of_distinct_texts(texts, topics):
     assert len(set(clusterer.triplets_[:, 0])) > 50  # not the top fifth
 
 
+@pytest.mark.parametrize(
+    "triplets",
+    [
+        np.empty((0, 3), dtype=int),
+        np.zeros((4, 2), dtype=int),
+        np.zeros((4, 3)),
+        [[0, 1, N]],
+        [[0, 1, -1]],
+        None,
+    ],
+    ids=["none", "pairs", "float", "row too high", "negative row", "None"],
+)
+def test_a_sampler_that_gives_no_triplets_is_refused(triplets, texts):
+    with pytest.raises(ValueError, match=r"sampler must return triplets .*0 to 119"):
+        make(Never(), sampler=lambda *_, **__: triplets).fit(texts)
+
+
+def test_what_was_answered_is_there_though_the_training_fails(texts, truth, tuned):
+    class Failing(FineTuner):
+        def adapt(self, *args, **kwargs):
+            raise MemoryError("the training failed")
+
+    clusterer = make(truth, adapter=Failing())
+    with pytest.raises(MemoryError, match="the training failed"):
+        clusterer.fit(texts)
+    np.testing.assert_array_equal(clusterer.triplets_, tuned.triplets_)
+    np.testing.assert_array_equal(clusterer.answers_, tuned.answers_)
+
+
 def test_second_round_asks_about_the_tuned_embedding_and_its_triplets_are_added(
     texts, truth, tuned
 ):
@@ -583,6 +615,23 @@ def test_guard_keeps_what_true_answers_taught(texts, topics, truth, base):
     assert clusterer.score(texts, topics) > base.score(texts, topics)
 
 
+def test_guard_of_each_round_starts_from_the_embedder_of_the_last(
+    texts, truth, monkeypatch
+):
+    seen = []
+
+    def accept(adapter, embedder, texts, embeddings, triplets, *, random_state):
+        seen.append((embedder, embeddings))
+        return {"accuracy_before": 0.5, "accuracy_after": 0.9, "p_value": 0.0}
+
+    monkeypatch.setattr(guard, "cross_fit", accept)
+    make(truth, guard=0.1, n_rounds=2).fit(texts)
+    assert len(seen) == 2
+    assert seen[0][0] is not seen[1][0]
+    for embedder, embeddings in seen:
+        np.testing.assert_array_equal(embedder.encode(texts), embeddings)
+
+
 def test_without_the_guard_even_coin_flips_are_learnt(texts, coin, base):
     clusterer = make(coin, guard=None).fit(texts)
     assert clusterer.guard_report_ == {
@@ -602,7 +651,7 @@ def test_after_a_refused_round_no_more_is_asked(texts, coin):
 
 def test_too_few_usable_answers_leave_the_embedding_as_it_was(texts, base):
     oracle = Answers([0, 1] * 5 + [-1] * (Q - 10))
-    with pytest.warns(UserWarning, match="10 usable answers are too few .*at least 20"):
+    with pytest.warns(UserWarning, match=r"10 usable answers .*too few .*at least 20"):
         clusterer = make(oracle).fit(texts)
     np.testing.assert_array_equal(clusterer.labels_, base.labels_)
     assert clusterer.guard_report_["kept"] == 0
@@ -611,9 +660,11 @@ def test_too_few_usable_answers_leave_the_embedding_as_it_was(texts, base):
 
 
 def test_an_oracle_that_never_answers_is_warned_about(texts, base):
-    with pytest.warns(UserWarning, match="are too few to learn from"):
-        with pytest.warns(UserWarning, match="no usable answer to 200 of 200 triplets"):
-            clusterer = make(Answers([-1] * Q)).fit(texts)
+    with (
+        pytest.warns(UserWarning, match="are too few to learn from"),
+        pytest.warns(UserWarning, match="no usable answer to 200 of 200 triplets"),
+    ):
+        clusterer = make(Answers([-1] * Q)).fit(texts)
     np.testing.assert_array_equal(clusterer.labels_, base.labels_)
 
 
@@ -748,15 +799,15 @@ def test_a_clusterer_that_finds_nothing_is_an_error(texts):
 
 
 def test_many_texts_are_clustered_by_mini_batch_k_means(texts, truth, monkeypatch):
-    monkeypatch.setattr(_clusterllm, "WARD_LIMIT", N - 1)
-    monkeypatch.setattr(_clusterllm, "KMeans", lambda *_, **__: pytest.fail("KMeans"))
+    monkeypatch.setattr(_partition, "KMEANS_LIMIT", N - 1)
+    monkeypatch.setattr(_partition, "KMeans", lambda *_, **__: pytest.fail("KMeans"))
     clusterer = make(truth).fit(texts)
     np.testing.assert_array_equal(clusterer.predict(texts), clusterer.labels_)
     again = make(truth).fit(texts)
     np.testing.assert_array_equal(again.labels_, clusterer.labels_)
     monkeypatch.undo()
-    monkeypatch.setattr(_clusterllm, "WARD_LIMIT", N)
-    monkeypatch.setattr(_clusterllm, "MiniBatchKMeans", lambda *_, **__: pytest.fail())
+    monkeypatch.setattr(_partition, "KMEANS_LIMIT", N)
+    monkeypatch.setattr(_partition, "MiniBatchKMeans", lambda *_, **__: pytest.fail())
     make().fit(texts)
 
 

@@ -108,9 +108,8 @@ def test_forward_from_gives_the_vectors_of_encode_with_a_gradient(embedder, text
 def test_clone_shares_the_weights_and_deepcopy_does_not(embedder, texts):
     expected = embedder.encode(texts)
     twin, copied = clone(embedder), copy.deepcopy(embedder)
-    shared = list(embedder.module.parameters())[0]
-    assert list(twin.module.parameters())[0].data_ptr() == shared.data_ptr()
-    assert list(copied.module.parameters())[0].data_ptr() != shared.data_ptr()
+    places = [next(e.module.parameters()).data_ptr() for e in (embedder, twin, copied)]
+    assert places[0] == places[1] != places[2]
     assert type(copied) is type(embedder)
     assert copied.get_params() == embedder.get_params()
     np.testing.assert_array_equal(copied.encode(texts), expected)
@@ -274,7 +273,7 @@ def test_frozen_layers_give_the_vectors_of_encode_and_get_no_gradient(minilm, te
     own = copy.deepcopy(minilm)
     forward = own.forward_from(texts, frozen=2 / 3)
     own.module.eval()
-    rows = np.array([12, 1, 10, 1])
+    rows = np.array([*range(14), 1])  # like lengths share a padded batch
     z = forward(rows)
     np.testing.assert_allclose(
         z.detach().numpy(), minilm.encode(texts)[rows], atol=1e-5

@@ -26,7 +26,7 @@ LEAVES = {p.stem for p in ROOT.glob("*.py")} - ESTIMATORS - {"__init__"}
 SEAMS = {"embedders", "oracles"}
 # What a leaf may know, and who may know more.
 GROUND = {"_validation", "protocols"}
-FURTHER = {"adaptation": {"losses"}}
+FURTHER = {"adaptation": {"losses"}, "sampling": {"_drawing"}}
 
 
 def tree(path):

@@ -96,7 +96,7 @@ def test_fewer_than_one_neighbor_is_refused(n_neighbors):
 
 def test_rows_of_another_width_and_rows_before_fit_are_refused():
     smoother = NeighborSmoother().fit(draw_points())
-    with pytest.raises(ValueError, match="2 features.*expecting 3"):
+    with pytest.raises(ValueError, match=r"2 features.*expecting 3"):
         smoother.transform(draw_points(d=2))
     with pytest.raises(NotFittedError):
         clone(smoother).transform(draw_points())

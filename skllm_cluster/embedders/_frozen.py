@@ -29,7 +29,7 @@ def split_at(model: Any, frozen: float) -> tuple[Lower | None, Upper]:
     model : SentenceTransformer
         Its frozen parameters lose ``requires_grad``.
     frozen : float in [0, 1)
-        Share of the layers, rounded to a whole number of them.
+        Share of the layers, rounded to a whole number of them. One is always trained.
 
     Returns
     -------
@@ -43,7 +43,7 @@ def split_at(model: Any, frozen: float) -> tuple[Lower | None, Upper]:
     """
     transformer = getattr(model[0], "model", None) or model[0].auto_model
     stack_name, layers = _layers(transformer)
-    n_frozen = round(frozen * len(layers))
+    n_frozen = min(round(frozen * len(layers)), len(layers) - 1)
     if n_frozen == 0:
         return None, model
     if transformer.config.model_type not in _SEPARABLE:

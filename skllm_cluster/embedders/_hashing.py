@@ -157,6 +157,6 @@ class HashingEmbedder(BaseEstimator):
         return twin
 
     def __getstate__(self) -> dict[str, Any]:
-        state: dict[str, Any] = super().__getstate__()
+        state = dict(super().__getstate__())  # a copy: it may be our own __dict__
         state.pop("_module", None)  # it is made anew around the array
         return state

@@ -123,11 +123,11 @@ class SentenceTransformerEmbedder(BaseEstimator):
         ImportError
             If sentence-transformers is not installed.
         """
-        import torch
-
         given = as_texts(texts, "texts")
         first, inverse = distinct(given)
         model = self.module.eval()
+        import torch  # after the model, whose loading says how to install it
+
         tokens = self._tokenize([given[i] for i in first])
         rows: list[NDArray[np.float32]] = []
         order = np.argsort([-len(t) for t in tokens], kind="stable")
@@ -144,10 +144,9 @@ class SentenceTransformerEmbedder(BaseEstimator):
     def module(self) -> Any:
         """The loaded ``SentenceTransformer``, a ``torch.nn.Module``."""
         with self._share().lock:
-            shared = self._share()
+            shared, device = self._share(), self._torch_device()
             if shared.model is None:
                 shared.model = self._load()
-            device = self._torch_device()
             if next(shared.model.parameters()).device != device:
                 shared.model.to(device)
             return shared.model
@@ -172,12 +171,12 @@ class SentenceTransformerEmbedder(BaseEstimator):
         forward : callable
             From row numbers, shape (B,), to embeddings with gradient, shape (B, d).
         """
-        import torch
+        tokens = self._tokenize([str(text) for text in texts])
+        lengths = np.array([len(t) for t in tokens])
+        import torch  # after the model, whose loading says how to install it
 
         from ._frozen import split_at
 
-        tokens = self._tokenize([str(text) for text in texts])
-        lengths = np.array([len(t) for t in tokens])
         lower, upper = split_at(self.module, frozen)
         known: list[torch.Tensor] | None = None
         if lower is not None:
@@ -257,10 +256,9 @@ class SentenceTransformerEmbedder(BaseEstimator):
         return features
 
     def _load(self) -> Any:
+        device = self._torch_device()
         package = import_extra("sentence_transformers", "SentenceTransformerEmbedder")
-        model = package.SentenceTransformer(
-            str(self.model), device=str(self._torch_device())
-        )
+        model = package.SentenceTransformer(str(self.model), device=str(device))
         if self.pool_prompt is not None:
             model.set_pooling_include_prompt(self.pool_prompt)
         return model.eval()
@@ -319,7 +317,7 @@ class SentenceTransformerEmbedder(BaseEstimator):
         return twin
 
     def __getstate__(self) -> dict[str, Any]:
-        state: dict[str, Any] = super().__getstate__()
+        state = dict(super().__getstate__())  # a copy: it may be our own __dict__
         shared = state.pop("_shared", None)
         if shared is not None and shared.tuned:
             # On the CPU, so that the pickle can be read where there is no GPU.

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 
-from .._validation import as_texts, shorten
+from .._validation import as_texts, is_unlabelled, shorten
 from ..protocols import Triplet
 from ._prompts import keyed_uniform
 
@@ -195,7 +195,7 @@ def _gather(texts: Any, labels: Any) -> dict[str, frozenset[Hashable]]:
     for i, (text, label) in enumerate(zip(known_texts, values, strict=True)):
         mine = gathered.setdefault(text, set())
         try:
-            if not _is_unknown(label):
+            if not is_unlabelled(label):
                 mine.add(label)  # hashes it
         except TypeError:
             raise TypeError(
@@ -203,12 +203,3 @@ def _gather(texts: Any, labels: Any) -> dict[str, frozenset[Hashable]]:
                 f"{shorten(label)}."
             ) from None
     return {text: frozenset(mine) for text, mine in gathered.items()}
-
-
-def _is_unknown(label: Any) -> bool:
-    if label is None or isinstance(label, str):
-        return label is None
-    try:
-        return bool(label == -1) or bool(label != label)  # NaN differs from itself
-    except TypeError:
-        return True  # pandas.NA neither equals nor differs

@@ -1,0 +1,177 @@
+"""Whether answers should change the embedding at all."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import ttest_1samp
+from sklearn.utils import check_random_state
+
+__all__ = ["adapt_guarded", "cross_fit", "held_out_accuracy"]
+
+# Fewer usable answers than these cannot be split in two and learnt from.
+MIN_ANSWERS = 20
+
+
+def adapt_guarded(
+    adapter: Any,
+    embedder: Any,
+    texts: Sequence[str],
+    embeddings: NDArray[Any],
+    triplets: NDArray[np.intp],
+    *,
+    level: float | None,
+    random_state: Any = None,
+) -> tuple[Any, dict[str, Any]]:
+    """Adapt to answers, unless answers that were held out do not speak for it.
+
+    Parameters
+    ----------
+    adapter, embedder, texts, embeddings, triplets, random_state
+        As for :func:`cross_fit`.
+    level : float or None
+        The p-value below which a change is kept. None: without a test.
+
+    Returns
+    -------
+    tuned : Embedder or None
+        None if the embedder is to stay as it was.
+    report : dict
+        ``"answers"``, their number; ``"kept"``; and what :func:`cross_fit` saw.
+
+    Warns
+    -----
+    UserWarning
+        If there are fewer than 20 answers, or all are about one anchor. The embedder
+        then stays as it was.
+    """
+    rng = check_random_state(random_state)
+    report: dict[str, Any] = {"answers": len(triplets), "kept": False}
+    n_anchors = len(np.unique(triplets[:, 0]))
+    if len(triplets) < MIN_ANSWERS or n_anchors < 2:
+        warnings.warn(
+            f"{len(triplets)} usable answers about {n_anchors} anchors are too few to "
+            f"learn from (at least {MIN_ANSWERS} about 2); the embedder is left as it "
+            "was.",
+            UserWarning,
+            stacklevel=3,
+        )
+        return None, report
+    if level is not None:
+        report |= cross_fit(
+            adapter, embedder, texts, embeddings, triplets, random_state=rng
+        )
+        better = report["accuracy_after"] >= report["accuracy_before"]
+        if not (better and report["p_value"] < level):
+            return None, report
+    tuned = adapter.adapt(embedder, texts, triplets, random_state=rng)
+    return tuned, report | {"kept": True}
+
+
+def cross_fit(
+    adapter: Any,
+    embedder: Any,
+    texts: Sequence[str],
+    embeddings: NDArray[Any],
+    triplets: NDArray[np.intp],
+    *,
+    random_state: Any = None,
+) -> dict[str, Any]:
+    r"""Test on held-out answers whether adapting to answers pays.
+
+    The answers are split in two, no anchor being in both halves. The embedder is
+    adapted to each half and judged by the other, so every answer is held out once.
+
+    Parameters
+    ----------
+    adapter : FineTuner or another object with ``adapt``
+    embedder : Embedder
+    texts : sequence of str, of length n
+    embeddings : ndarray of shape (n, d)
+        Of ``embedder``.
+    triplets : ndarray of int, shape (Q, 3)
+        (anchor, the choice taken, the choice left).
+    random_state : int, RandomState instance or None, default=None
+        Determines the halves and the training.
+
+    Returns
+    -------
+    report : dict
+        ``"accuracy_before"``, ``"accuracy_after"``: share of the held-out answers that
+        cosine similarity agrees with. ``"p_value"``: probability of a change as
+        favourable if the answers said nothing.
+
+    Notes
+    -----
+    With :math:`m_i = s(a_i, p_i) - s(a_i, n_i)` the margin by which an embedding
+    agrees with an answer, divided by its root mean square, the test is Student's,
+    one-sided, on :math:`m_i^{\text{after}} - m_i^{\text{before}}`. If answers were coin
+    flips, each difference would have either sign equally often. Counting the answers
+    about which the two embeddings differ (McNemar's test) would use but a tenth of the
+    answers: on 496 exact answers about Banking77 it gave p = 1e-4, this gives 1e-20.
+    """
+    rng = check_random_state(random_state)
+    anchors = np.unique(triplets[:, 0])
+    half = dict(zip(anchors, rng.permutation(len(anchors)) % 2, strict=True))
+    fold = np.array([half[anchor] for anchor in triplets[:, 0]])
+    before = _margins(embeddings, triplets)
+    after, change = np.empty_like(before), np.empty_like(before)
+    for held_out in (fold == 0, fold == 1):
+        adapted = adapter.adapt(embedder, texts, triplets[~held_out], random_state=rng)
+        used, place = np.unique(triplets[held_out], return_inverse=True)
+        z = np.asarray(adapted.encode([texts[i] for i in used]))
+        after[held_out] = _margins(z, place.reshape(-1, 3))
+        change[held_out] = _scaled(after[held_out]) - _scaled(before[held_out])
+    if np.ptp(change) == 0:
+        p_value = 1.0  # nothing was learnt at all
+    else:
+        p_value = float(ttest_1samp(change, 0, alternative="greater").pvalue)
+    return {
+        "accuracy_before": float(np.mean(before > 0)),
+        "accuracy_after": float(np.mean(after > 0)),
+        "p_value": p_value,
+    }
+
+
+def held_out_accuracy(report: dict[str, Any]) -> float:
+    """Say how well the embedding that was kept agrees with answers held out from it.
+
+    Parameters
+    ----------
+    report : dict
+        ``guard_report_`` of an estimator.
+
+    Returns
+    -------
+    accuracy : float in [0, 1]
+        Of the last round.
+
+    Raises
+    ------
+    ValueError
+        If no answers were held out.
+    """
+    judged = [r for r in report["rounds"] if "accuracy_after" in r]
+    if not judged:
+        raise ValueError(
+            "score needs y, since no answer was held out: there was no oracle, "
+            "guard=None, or too few answers."
+        )
+    last = judged[-1]
+    return float(last["accuracy_after" if last["kept"] else "accuracy_before"])
+
+
+def _margins(z: NDArray[Any], triplets: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Cosine similarity to the choice taken, less that to the one left; (Q,)."""
+    z = np.asarray(z, dtype=np.float64)
+    z = z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-12)
+    anchor, taken, left = z[triplets.T]
+    return np.asarray(np.einsum("qd,qd->q", anchor, taken - left))
+
+
+def _scaled(margins: NDArray[np.float64]) -> NDArray[np.float64]:
+    return margins / max(float(np.sqrt(np.mean(margins**2))), 1e-12)
