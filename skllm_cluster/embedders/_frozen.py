@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 # Encoders whose lower layers need nothing but the output of the layer below. T5, of
 # which Instructor is made, is none of them: its first layer owns the position bias.
-_SEPARABLE = {"bert", "distilbert", "electra", "mpnet", "roberta", "xlm-roberta"}
+_SEPARABLE = {"bert", "distilbert", "mpnet", "roberta", "xlm-roberta"}
 
 Lower = Callable[[dict[str, Any]], Any]
 Upper = Callable[[dict[str, Any]], dict[str, Any]]
@@ -81,9 +81,9 @@ def split_at(model: Any, frozen: float) -> tuple[Lower | None, Upper]:
 class _Given(torch.nn.Module):
     """Stands where the token embeddings were: the states from below are given."""
 
-    def forward(
-        self, input_ids: Any = None, inputs_embeds: Any = None, **_: Any
-    ) -> Any:
+    def forward(self, *given: Any, inputs_embeds: Any = None, **_: Any) -> Any:
+        if inputs_embeds is None:  # DistilBERT passes it by place
+            return next(value for value in given if value is not None)
         return inputs_embeds
 
 
