@@ -60,7 +60,7 @@ def parse():
     parser.add_argument("--questions", type=int, default=1024)
     parser.add_argument("--concurrency", type=int, default=16)
     parser.add_argument("--embedder", default="offline",
-                        help="'offline' (MiniLM), 'hashing', a hub name or a folder")  # fmt: skip
+                        help="offline, hashing, a hub name or a folder")  # fmt: skip
     return parser.parse_args()
 
 

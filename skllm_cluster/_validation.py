@@ -71,15 +71,24 @@ def looks_numeric(X: Any) -> bool:
 
     A plain list is taken for texts unless its first element is itself a row
     (a list or an array), so that a list of numbers is refused as texts.
+
+    Raises
+    ------
+    TypeError
+        If X is a table of texts.
     """
+    if len(getattr(X, "shape", ())) == 2 and not hasattr(X, "toarray"):
+        first = np.asarray(X[:1]).ravel()[:1]
+        if len(first) and isinstance(first[0], str):
+            raise TypeError(
+                "X must be a sequence of str, got a table of texts of shape "
+                f"{tuple(X.shape)}. Pass the column that holds them, such as "
+                "X['text'] or X[:, 0]."
+            )
     if hasattr(X, "toarray"):  # sparse: let scikit-learn's own check speak
         return True
-    ndim = getattr(X, "ndim", None)
-    if ndim is None and hasattr(X, "shape"):
-        ndim = len(X.shape)
-    if ndim is not None:
-        dtype = getattr(X, "dtype", None)
-        return bool(ndim != 1 or (dtype is not None and _numeric_dtype(dtype)))
+    if hasattr(X, "shape"):
+        return len(X.shape) != 1 or _numeric_dtype(getattr(X, "dtype", None))
     if hasattr(X, "__array__"):
         values = np.asarray(X)
         return values.ndim != 1 or _numeric_dtype(values.dtype)

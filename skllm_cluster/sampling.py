@@ -310,7 +310,7 @@ def _standardise(X: NDArray[Any]) -> NDArray[Any]:
     mean = X.mean(axis=0, dtype=np.float64)
     spread = X.std(axis=0, dtype=np.float64)
     # Below this a column's spread is rounding error about its mean.
-    constant = spread <= 10 * np.finfo(X.dtype).eps * np.abs(X).max(axis=0)
+    constant = spread <= 10 * np.finfo(X.dtype).eps * np.sqrt(len(X)) * np.abs(mean)
     factor = np.where(constant, 0.0, 1 / np.where(constant, 1.0, spread))
     centred: NDArray[Any] = X - mean.astype(X.dtype)
     centred *= factor.astype(X.dtype)

@@ -95,3 +95,24 @@ def corpus():
         return [row["text"] for row in rows], np.array([row[label] for row in rows])
 
     return load
+
+
+@pytest.fixture(scope="session")
+def texts(support):
+    return support[0][:80]
+
+
+@pytest.fixture(scope="session")
+def exact(support):
+    """400 exact answers: the choice taken shares the anchor's topic, the other not."""
+    topics, rng, found = support[1][:80], np.random.default_rng(0), []
+    while len(found) < 400:
+        a, p, n = rng.choice(80, size=3, replace=False)
+        if topics[a] == topics[p] != topics[n]:
+            found.append((a, p, n))
+    return np.array(found)
+
+
+@pytest.fixture(scope="session")
+def triplets(exact):
+    return exact[:150]

@@ -353,8 +353,12 @@ def test_fit_predict_and_fit_transform_are_fit_and_the_rest(texts, base):
         (np.array([], dtype=object), ValueError, "X is empty"),
         (["a", "b", "c"], ValueError, r"n_clusters=8 .*texts.*n_samples=3"),
         (np.zeros((20, 3)), ValueError, "X is an array of embeddings, which no adapte"),
-        (np.array([["a", "b"]] * 10), ValueError, "Pass the texts as X"),
-        (pd.DataFrame({"text": ["a"] * 20}), ValueError, "Pass the texts as X"),
+        (
+            np.array([["a", "b"]] * 10),
+            TypeError,
+            r"of shape \(10, 2\). Pass the column",
+        ),
+        (pd.DataFrame({"text": ["a"] * 20}), TypeError, r"such as X\['text'\]"),
     ],
     ids=lambda value: str(value)[:30] if not isinstance(value, type) else None,
 )
@@ -622,7 +626,11 @@ def test_guard_of_each_round_starts_from_the_embedder_of_the_last(
 
     def accept(adapter, embedder, texts, embeddings, triplets, *, random_state):
         seen.append((embedder, embeddings))
-        return {"accuracy_before": 0.5, "accuracy_after": 0.9, "p_value": 0.0}
+        return {
+            "accuracy_before": 0.5,
+            "accuracy_after": 0.9,
+            "p_value": 0.0,
+        }
 
     monkeypatch.setattr(guard, "cross_fit", accept)
     make(truth, guard=0.1, n_rounds=2).fit(texts)
@@ -630,6 +638,25 @@ def test_guard_of_each_round_starts_from_the_embedder_of_the_last(
     assert seen[0][0] is not seen[1][0]
     for embedder, embeddings in seen:
         np.testing.assert_array_equal(embedder.encode(texts), embeddings)
+
+
+@pytest.mark.parametrize(
+    ("after", "p_value", "kept"),
+    [(0.7, 0.049, 1), (0.7, 0.051, 0), (0.5, 0.0, 0), (0.4, 0.0, 0)],
+    ids=["better", "not significant", "no gain", "worse"],
+)
+def test_guard_wants_a_gain_that_is_significant(
+    after, p_value, kept, texts, truth, monkeypatch
+):
+    seen = {
+        "accuracy_before": 0.5,
+        "accuracy_after": after,
+        "p_value": p_value,
+    }
+    monkeypatch.setattr(guard, "cross_fit", lambda *_, **__: seen)
+    clusterer = make(truth, guard=0.05).fit(texts)
+    assert clusterer.guard_report_["kept"] == kept
+    assert clusterer.score() == (after if kept else 0.5)
 
 
 def test_without_the_guard_even_coin_flips_are_learnt(texts, coin, base):
