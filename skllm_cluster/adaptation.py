@@ -258,6 +258,22 @@ def train(
     ------
     FloatingPointError
         If the loss is not finite.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skllm_cluster.adaptation import train
+    >>> line = torch.nn.Linear(1, 1)
+    >>> x = torch.tensor([[1.0], [2.0]])
+    >>> history = train(
+    ...     line,
+    ...     lambda _: (line(x) - 3 * x).square().mean(),
+    ...     iter(range(200)),
+    ...     n_steps=200,
+    ...     learning_rate=0.1,
+    ... )
+    >>> history[-1] < history[0] / 100
+    True
     """
     import torch
 

@@ -33,10 +33,17 @@ def adapt_guarded(
 
     Parameters
     ----------
-    adapter, embedder, texts, embeddings, triplets, random_state
-        As for :func:`cross_fit`.
+    adapter : FineTuner or another object with ``adapt``
+    embedder : Embedder
+    texts : sequence of str, of length n
+    embeddings : ndarray of shape (n, d)
+        Of ``embedder``.
+    triplets : ndarray of int, shape (Q, 3)
+        (anchor, the choice taken, the choice left).
     level : float or None
         The p-value below which a change is kept. None: without a test.
+    random_state : int, RandomState instance or None, default=None
+        Determines the halves and the training.
 
     Returns
     -------
@@ -50,6 +57,27 @@ def adapt_guarded(
     UserWarning
         If there are fewer than 20 answers, or all are about one anchor. The embedder
         then stays as it was.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skllm_cluster.adaptation import FineTuner
+    >>> from skllm_cluster.embedders import HashingEmbedder
+    >>> from skllm_cluster.guard import adapt_guarded
+    >>> texts = [f"{word} {i}" for word in ("card", "loan") for i in range(10)]
+    >>> embedder = HashingEmbedder()
+    >>> coins = np.random.default_rng(0).permuted(np.tile(range(20), (60, 1)), axis=1)
+    >>> tuned, report = adapt_guarded(
+    ...     FineTuner(),
+    ...     embedder,
+    ...     texts,
+    ...     embedder.encode(texts),
+    ...     coins[:, :3],  # answers that say nothing
+    ...     level=0.0025,
+    ...     random_state=0,
+    ... )
+    >>> tuned is None, report["kept"]
+    (True, False)
     """
     rng = check_random_state(random_state)
     report: dict[str, Any] = {"answers": len(triplets), "kept": False}
@@ -115,6 +143,32 @@ def cross_fit(
     flips, each difference would have either sign equally often. Counting the answers
     about which the two embeddings differ (McNemar's test) would use but a tenth of the
     answers: on 496 exact answers about Banking77 it gave p = 1e-4, this gives 1e-20.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skllm_cluster.adaptation import FineTuner
+    >>> from skllm_cluster.embedders import HashingEmbedder
+    >>> from skllm_cluster.guard import cross_fit
+    >>> texts = [f"{word} {i}" for word in ("card", "loan") for i in range(10)]
+    >>> embedder = HashingEmbedder()
+    >>> number = np.arange(10)  # answers go by the number, not by the word
+    >>> triplets = [
+    ...     np.stack([number, number + 10, (number + step) % 10], axis=1)
+    ...     for step in range(1, 10)
+    ... ]
+    >>> report = cross_fit(
+    ...     FineTuner(learning_rate=0.01),
+    ...     embedder,
+    ...     texts,
+    ...     embedder.encode(texts),
+    ...     np.concatenate(triplets),
+    ...     random_state=0,
+    ... )
+    >>> report["accuracy_before"] < report["accuracy_after"]
+    True
+    >>> report["p_value"] < 0.0025
+    True
     """
     rng = check_random_state(random_state)
     anchors = np.unique(triplets[:, 0])
@@ -156,6 +210,13 @@ def held_out_accuracy(report: dict[str, Any]) -> float:
     ------
     ValueError
         If no answers were held out.
+
+    Examples
+    --------
+    >>> from skllm_cluster.guard import held_out_accuracy
+    >>> last = {"kept": False, "accuracy_before": 0.6, "accuracy_after": 0.5}
+    >>> held_out_accuracy({"kept": 0, "rounds": [last]})
+    0.6
     """
     judged = [r for r in report["rounds"] if "accuracy_after" in r]
     if not judged:

@@ -92,5 +92,17 @@ class TrainableEmbedder(Embedder, Protocol):
     def forward_from(
         self, texts: Sequence[str], frozen: float = 0.0
     ) -> Callable[[NDArray[np.intp]], torch.Tensor]:
-        """Prepare texts, and return a function from row numbers to a tensor."""
+        """Prepare texts for training.
+
+        Parameters
+        ----------
+        texts : sequence of str
+        frozen : float in [0, 1), default=0.0
+            Share of the layers, from below, that is not trained.
+
+        Returns
+        -------
+        forward : callable
+            From row numbers, shape (B,), to a tensor with gradient, shape (B, d).
+        """
         ...

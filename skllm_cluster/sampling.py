@@ -41,7 +41,9 @@ def entropy_triplets(
         Q, how many triplets are wanted.
     labels : array-like of int, shape (n,), default=None
         A clustering of the rows. None: :func:`precluster` makes one.
-    n_clusters, distance_threshold
+    n_clusters : int, default=100
+        Passed to :func:`precluster`.
+    distance_threshold : float, default=None
         Passed to :func:`precluster`.
     closest : float, default=0.02
         ε of Eq. 3: the share of the clusters that counts as close to a text, never
