@@ -80,9 +80,9 @@ class ClusterLLMClusterer(
         Learns from the answers. None: :class:`~skllm_cluster.adaptation.FineTuner` with
         its fast settings; ``FineTuner.paper()`` has those of the paper.
     guard : float, default=0.0025
-        The probability, at most, of keeping an embedder tuned on answers that say
-        nothing, see :func:`~skllm_cluster.guard.cross_fit`. It doubles the time of
-        training. None: no test, the tuned embedder is always kept, as in the paper.
+        The probability, at most, of keeping an embedder tuned on coin flips, see
+        :func:`~skllm_cluster.guard.adapt_guarded`. It doubles the time of training.
+        None: no test, the tuned embedder is always kept, as in the paper.
     smooth_neighbors : int, default=0
         How many nearest neighbours each vector is averaged with before clustering, see
         :class:`~skllm_cluster.smoothing.NeighborSmoother`: 10 is good, 0 means none.

@@ -630,6 +630,7 @@ def test_guard_of_each_round_starts_from_the_embedder_of_the_last(
             "accuracy_before": 0.5,
             "accuracy_after": 0.9,
             "p_value": 0.0,
+            "p_coin": 0.0,
         }
 
     monkeypatch.setattr(guard, "cross_fit", accept)
@@ -641,17 +642,24 @@ def test_guard_of_each_round_starts_from_the_embedder_of_the_last(
 
 
 @pytest.mark.parametrize(
-    ("after", "p_value", "kept"),
-    [(0.7, 0.049, 1), (0.7, 0.051, 0), (0.5, 0.0, 0), (0.4, 0.0, 0)],
-    ids=["better", "not significant", "no gain", "worse"],
+    ("after", "p_value", "p_coin", "kept"),
+    [
+        (0.7, 0.099, 0.049, 1),
+        (0.7, 0.101, 0.049, 0),
+        (0.7, 0.099, 0.051, 0),
+        (0.5, 0.0, 0.0, 0),
+        (0.4, 0.0, 0.0, 0),
+    ],
+    ids=["better", "no significant gain", "perhaps a coin", "no gain", "worse"],
 )
-def test_guard_wants_a_gain_that_is_significant(
-    after, p_value, kept, texts, truth, monkeypatch
+def test_guard_wants_a_gain_from_answers_that_are_no_coin_flips(
+    after, p_value, p_coin, kept, texts, truth, monkeypatch
 ):
     seen = {
         "accuracy_before": 0.5,
         "accuracy_after": after,
         "p_value": p_value,
+        "p_coin": p_coin,
     }
     monkeypatch.setattr(guard, "cross_fit", lambda *_, **__: seen)
     clusterer = make(truth, guard=0.05).fit(texts)

@@ -94,19 +94,22 @@ def test_report_equals_the_slow_loop(texts, triplets):
 
     adapter, z = Exchange(), small().encode(texts).astype(float)
     report = cross_fit(adapter, small(), texts, z, triplets, random_state=0)
-    tuned, changes, differ = other.encode(texts).astype(float), [], 0
+    tuned, changes = other.encode(texts).astype(float), []
     for half in adapter.seen:
         before = np.array([margin(z, triplet) for triplet in half])
         after = np.array([margin(tuned, triplet) for triplet in half])
-        differ += sum((b > 0) != (a > 0) for b, a in zip(before, after, strict=True))
         scale = [np.sqrt(np.mean(m**2)) for m in (before, after)]
         changes += (after / scale[1] - before / scale[0]).tolist()
     t = np.mean(changes) / (np.std(changes, ddof=1) / np.sqrt(150))
+    p_change = scipy.stats.t.sf(t, df=149)
+    right = round(150 * agreement(other, texts, triplets))
+    p_accuracy = scipy.stats.binom.sf(right - 1, 150, 0.5)
     assert report == pytest.approx(
         {
             "accuracy_before": agreement(small(), texts, triplets),
             "accuracy_after": agreement(other, texts, triplets),
-            "p_value": scipy.stats.t.sf(t, df=149),
+            "p_value": p_change,
+            "p_coin": min(1, 2 * min(p_change, p_accuracy)),
         }
     )
 
@@ -121,6 +124,7 @@ def test_answers_that_say_nothing_have_no_small_p_value(texts, triplets):
             FineTuner(learning_rate=1e-3), small(), texts, z, coin, random_state=seed
         )
         p_values.append(report["p_value"])
+        assert report["p_coin"] > 0.0025
     assert min(p_values) > 0.0025
     assert 0.25 < np.mean(p_values) < 0.75  # 3.5 standard errors of uniform values
     assert max(p_values) > 0.5
@@ -130,12 +134,22 @@ def test_exact_answers_have_a_tiny_p_value(texts, exact):
     tuner, z = FineTuner(learning_rate=0.01), small().encode(texts)
     report = cross_fit(tuner, small(), texts, z, exact, random_state=0)
     assert report["p_value"] < 1e-6
+    assert report["p_coin"] < 1e-6
     assert report["accuracy_after"] > report["accuracy_before"] + 0.1
     assert set(report) == {
         "accuracy_before",
         "accuracy_after",
         "p_value",
+        "p_coin",
     }
+
+
+def test_answers_that_the_embedding_shares_are_seen_to_be_no_coin_flips(texts, exact):
+    z = small().encode(texts)
+    agreed = exact[(z[exact[:, 0]] * (z[exact[:, 1]] - z[exact[:, 2]])).sum(axis=1) > 0]
+    report = cross_fit(FineTuner(), small(), texts, z, agreed[:100], random_state=0)
+    assert report["accuracy_before"] == 1
+    assert report["p_coin"] < 1e-9
 
 
 def test_the_length_of_vectors_does_not_matter_to_the_test(texts, triplets):
