@@ -248,8 +248,6 @@ class SentenceTransformerEmbedder(BaseEstimator):
             "input_ids": torch.from_numpy(ids).to(device),
             "attention_mask": torch.from_numpy(mask).to(device),
         }
-        if "token_type_ids" in tokenizer.model_input_names:
-            features["token_type_ids"] = torch.zeros_like(features["input_ids"])
         if self.prompt:
             # The end token of the prompt alone does not count; a start token does.
             features["prompt_length"] = len(tokenizer(self.prompt).input_ids) - 1
