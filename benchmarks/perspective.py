@@ -236,20 +236,20 @@ def print_tables(results):
     for corpus in dict.fromkeys(r["corpus"] for r in results):
         print(f"\n### {corpus}\n")
         print("| answers (simulated) | ACC | NMI | ARI | ACC, smoothed | guard keeps |"
-              " ACC, guarded | usable of questions | tokens |")  # fmt: skip
-        print("|---|---|---|---|---|---|---|---|---|")
+              " ACC, guarded | usable of questions | tokens | CPU s |")  # fmt: skip
+        print("|---" * 10 + "|")
         base = by.get((corpus, "base"))
         for condition, title in CONDITIONS.items():
             found = by.get((corpus, condition))
             if found:
                 print_row(title, found, base)
     print_stages([r for r in results if r["condition"] == "stages"])
-    for kind in (GUARD, "guard-forced"):
+    for kind, title in ((GUARD, "abstaining"), ("guard-forced", "forced")):
         found = [r for r in results if r["condition"] == kind]
         if found:
             equal = sum(r["equal"] for r in found)
-            print(f"\nA 50 % oracle ({kind}): labels equal to base in {equal} of "
-                  f"{len(found)} seeds ({found[0]['corpus']}).")  # fmt: skip
+            print(f"\nAn oracle that is right half of the time, {title}: labels equal to "
+                  f"base in {equal} of {len(found)} seeds ({found[0]['corpus']}).")  # fmt: skip
 
 
 def print_row(title, found, base):
@@ -259,7 +259,7 @@ def print_row(title, found, base):
     cells.append(percent([r["smoothed"]["accuracy"] for r in found]))
     guards = [r for r in found if "guard" in r]
     kept = sum(r["guard"]["kept"] > 0 for r in guards)
-    cells.append(f"{kept} of {len(guards)}" if guards else "")
+    cells.append(f"{kept} of {len(guards)}" if guards else f"({len(found)} seeds)")
     if guards and base:
         guarded = [(base[0] if r["guard"]["kept"] == 0 else r)["scores"]["accuracy"]
                    for r in guards]  # fmt: skip
@@ -272,6 +272,7 @@ def print_row(title, found, base):
         cells.append(f"{np.mean([r['tokens'] for r in found]):,.0f}")
     else:
         cells += ["", ""]
+    cells.append(f"{np.mean([r['cpu_seconds'] for r in found]):.0f}")
     print(f"| {title} | " + " | ".join(cells) + " |")
 
 

@@ -15,6 +15,8 @@ import logging
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
+
 from skllm_cluster import ClusterLLMClusterer
 from skllm_cluster.datasets import load_support_messages
 from skllm_cluster.embedders import HashingEmbedder, SentenceTransformerEmbedder
@@ -67,7 +69,8 @@ def parse():
 def main():
     options = parse()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    for client in ("httpx", "httpx2"):  # a line for every request
+        logging.getLogger(client).setLevel(logging.WARNING)
     texts, labels = read(options)
     chat = OpenAIChat(
         options.model, base_url=options.base_url, api_key_env=options.api_key_env
@@ -94,15 +97,13 @@ def main():
     if labels is not None:
         print("before:", clustering_scores(labels, clusterer.base_labels_))
         print("after: ", clustering_scores(labels, clusterer.labels_))
+    centers = clusterer.cluster_centers_[clusterer.labels_]
+    distance = np.linalg.norm(clusterer.embeddings_ - centers, axis=1)
     for cluster, size in Counter(clusterer.labels_.tolist()).most_common():
-        print(f"\nCluster {cluster}, {size} texts")
-        members = [
-            t
-            for t, label in zip(texts, clusterer.labels_, strict=True)
-            if label == cluster
-        ]
-        for text in members[:3]:
-            print("  -", text[:100])
+        print(f"\nCluster {cluster}, {size} texts, the most typical first")
+        members = np.flatnonzero(clusterer.labels_ == cluster)
+        for row in members[distance[members].argsort()][:3]:
+            print("  -", texts[row][:100])
 
 
 if __name__ == "__main__":

@@ -26,8 +26,15 @@ Tokens = list[list[int]]
 class _Shared:
     """A loaded model that an embedder and its clones hold together."""
 
-    def __init__(self, model: Any = None, key: object = None, tuned: bool = False):
+    def __init__(
+        self,
+        model: Any = None,
+        key: object = None,
+        tuned: bool = False,
+        told: bool = False,
+    ):
         self.model, self.key, self.tuned = model, key, tuned
+        self.told = told  # of texts that were cut
         self.lock = threading.Lock()
 
 
@@ -220,11 +227,11 @@ class SentenceTransformerEmbedder(BaseEstimator):
         full = [
             i for i, t in enumerate(tokens) if limit is not None and len(t) >= limit
         ]
-        if full and not getattr(self, "_told", False):
+        if full and not self._share().told:
             whole = tokenizer([ready[i] for i in full], verbose=False).input_ids
             cut = sum(len(t) > limit for t in whole)
             if cut:
-                self._told = True
+                self._share().told = True
                 warnings.warn(
                     f"{cut:,} of {len(texts):,} distinct texts are longer than "
                     f"{limit} tokens and were cut there. Set max_length, choose a "
@@ -311,7 +318,8 @@ class SentenceTransformerEmbedder(BaseEstimator):
     def __deepcopy__(self, memo: dict[int, Any]) -> SentenceTransformerEmbedder:
         twin = type(self)(**copy.deepcopy(self.get_params(deep=False), memo))
         model = copy.deepcopy(self.module, memo)
-        twin._shared = _Shared(model, self._key(), tuned=True)
+        told = self._share().told
+        twin._shared = _Shared(model, self._key(), tuned=True, told=told)
         return twin
 
     def __getstate__(self) -> dict[str, Any]:
