@@ -248,8 +248,9 @@ def print_tables(results):
         found = [r for r in results if r["condition"] == kind]
         if found:
             equal = sum(r["equal"] for r in found)
-            print(f"\nAn oracle that is right half of the time, {title}: labels equal to "
-                  f"base in {equal} of {len(found)} seeds ({found[0]['corpus']}).")  # fmt: skip
+            print(f"\nAn oracle that is right half of the time, {title}, on "
+                  f"{found[0]['corpus']}: labels equal to base in {equal} of "
+                  f"{len(found)} seeds.")  # fmt: skip
 
 
 def print_row(title, found, base):
