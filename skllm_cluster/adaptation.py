@@ -122,7 +122,7 @@ class FineTuner(BaseEstimator):
         return cls(**(settings | changes))
 
     def check(self, embedder: Any) -> None:
-        """Check the parameters, and that an embedder can be trained.
+        """Check the parameters, and that an embedder can be trained here.
 
         Parameters
         ----------
@@ -132,6 +132,8 @@ class FineTuner(BaseEstimator):
         ------
         TypeError, ValueError
             If one of them will not do.
+        ImportError
+            If torch is not installed.
         """
         check_number(self, "learning_rate", kind=numbers.Real, low=0, closed="neither")
         check_number(self, "batch_size", low=1)
@@ -145,6 +147,7 @@ class FineTuner(BaseEstimator):
                 "SentenceTransformerEmbedder, or oracle=None to cluster its vectors "
                 "as they are."
             )
+        import_extra("torch", "FineTuner")
 
     def adapt(
         self,
@@ -177,7 +180,6 @@ class FineTuner(BaseEstimator):
             As for :meth:`check`, or if there is no triplet.
         """
         self.check(embedder)
-        import_extra("torch", "FineTuner")
         import torch
 
         rng = check_random_state(random_state)

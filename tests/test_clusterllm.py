@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import pickle
+import sys
 import warnings
 from functools import partial
 
@@ -916,3 +917,14 @@ def test_a_real_model_learns_from_known_answers(minilm, texts, truth):
     np.testing.assert_array_equal(minilm.encode(texts[:3]), before)
     assert np.abs(clusterer.transform(texts[:3]) - before).max() > 0.01
     np.testing.assert_array_equal(clusterer.predict(some), clusterer.labels_)
+
+
+def test_a_missing_torch_is_found_before_a_question_is_asked(texts, monkeypatch):
+    class Paid:
+        def answer_triplets(self, triplets):
+            pytest.fail("a question was asked")
+
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(ImportError, match=r"pip install 'skllm_cluster\[torch\]'"):
+        make(Paid()).fit(texts)
+    assert make().fit(texts).labels_.shape == (N,)  # nothing to train, nothing missing
