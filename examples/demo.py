@@ -112,7 +112,7 @@ def draw(fits, path):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--questions", type=int, default=1024)
+    parser.add_argument("--questions", type=int, default=600)
     parser.add_argument("--picture", type=Path, default=Path("demo_output/demo.png"))
     options = parser.parse_args()
     texts, both = load_support_messages(return_labels=True)
