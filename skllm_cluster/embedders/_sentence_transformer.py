@@ -6,7 +6,7 @@ import copy
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -263,7 +263,8 @@ class SentenceTransformerEmbedder(BaseEstimator):
     def _load(self) -> Any:
         device = self._torch_device()
         package = import_extra("sentence_transformers", "SentenceTransformerEmbedder")
-        model = package.SentenceTransformer(str(self.model), device=str(device))
+        with _no_progress_bars():
+            model = package.SentenceTransformer(str(self.model), device=str(device))
         if self.pool_prompt is not None:
             model.set_pooling_include_prompt(self.pool_prompt)
         return model.eval()
@@ -336,6 +337,21 @@ class SentenceTransformerEmbedder(BaseEstimator):
         if tuned is not None:
             key, model = tuned
             self._shared = _Shared(model, key, tuned=True)
+
+
+@contextmanager
+def _no_progress_bars() -> Iterator[None]:
+    """Keep transformers from drawing on the screen while it reads weights."""
+    from transformers.utils import logging as module
+
+    logging: Any = module  # it has no types
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def _batches(order: NDArray[np.intp], size: int) -> Iterator[NDArray[np.intp]]:
