@@ -149,7 +149,7 @@ def cross_fit(
     one-sided, on :math:`m_i^{\text{after}} - m_i^{\text{before}}`. If answers were coin
     flips, each difference would have either sign equally often. Counting the answers
     about which the two embeddings differ (McNemar's test) would use but a tenth of the
-    answers: on 496 exact answers about Banking77 it gave p = 1e-4, this gives 1e-20.
+    answers, and see far less.
 
     That answers are no coin flips can show in the change, or in how many of those held
     out are predicted (a binomial test against one half): an oracle that sees things
