@@ -8,6 +8,7 @@ anywhere: an object with the right methods will do.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
@@ -16,10 +17,45 @@ from numpy.typing import ArrayLike, NDArray
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Embedder", "Oracle", "TrainableEmbedder", "Triplet"]
+__all__ = ["Embedder", "Oracle", "Reply", "TrainableEmbedder", "Triplet"]
 
 #: anchor, choice 1, choice 2
 Triplet = tuple[str, str, str]
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a model said to one request, and what the server told about it.
+
+    A function that asks a model may return one of these in place of a str, and what
+    it knows is then counted, kept in the journal, and used.
+
+    Parameters
+    ----------
+    text : str
+        The reply itself; "" if there was none.
+    finish_reason : str, optional
+        Why the model stopped: "stop"; "length" if it was cut short.
+    model : str, optional
+        The model that answered, as the server names it.
+    prompt_tokens, completion_tokens : int, optional
+        What the server counted.
+    top_logprobs : tuple of dict, default=()
+        For each token of the reply, the log-probabilities of the likeliest tokens.
+
+    Examples
+    --------
+    >>> from skllm_cluster.protocols import Reply
+    >>> Reply("Choice 1", finish_reason="stop", prompt_tokens=70, completion_tokens=3)
+    Reply(text='Choice 1', finish_reason='stop', model=None, prompt_tokens=70, ...)
+    """
+
+    text: str
+    finish_reason: str | None = None
+    model: str | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    top_logprobs: tuple[dict[str, float], ...] = ()
 
 
 @runtime_checkable

@@ -14,6 +14,7 @@ MODULES = [
     "skllm_cluster.datasets",
     "skllm_cluster.embedders",
     "skllm_cluster.guard",
+    "skllm_cluster.journal",
     "skllm_cluster.losses",
     "skllm_cluster.metrics",
     "skllm_cluster.oracles",
