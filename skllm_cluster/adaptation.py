@@ -45,6 +45,7 @@ class FineTuner(BaseEstimator):
 
     See Also
     --------
+    skllm_cluster.losses.answer_weights : What answers count, by their confidence.
     skllm_cluster.losses.contrastive_loss : The loss.
 
     Notes
@@ -155,6 +156,7 @@ class FineTuner(BaseEstimator):
         texts: Sequence[str],
         triplets: ArrayLike,
         *,
+        weights: ArrayLike | None = None,
         random_state: Any = None,
     ) -> Any:
         """Train a copy of an embedder.
@@ -166,6 +168,9 @@ class FineTuner(BaseEstimator):
         texts : sequence of str, of length n
         triplets : array-like of int, shape (Q, 3)
             Rows of ``texts``: (anchor, the choice taken, the choice left).
+        weights : array-like of shape (Q,), default=None
+            What each triplet counts in the loss; only their ratios matter. Triplets
+            that count 0 are left out. None, or equal weights: all count the same.
         random_state : int, RandomState instance or None, default=None
             Determines the order of the triplets, and dropout.
 
@@ -177,7 +182,8 @@ class FineTuner(BaseEstimator):
         Raises
         ------
         TypeError, ValueError
-            As for :meth:`check`, or if there is no triplet.
+            As for :meth:`check`, or if there is no triplet, or weights are not one
+            finite number per triplet, none negative and not all 0.
         """
         self.check(embedder)
         import torch
@@ -185,8 +191,9 @@ class FineTuner(BaseEstimator):
         rng = check_random_state(random_state)
         if not np.size(triplets):
             raise ValueError("FineTuner needs at least one answered triplet, got none.")
+        counted, weights = _counted(np.reshape(triplets, (-1, 3)), weights)
         tuned = copy.deepcopy(embedder)
-        occurring, rows = np.unique(np.asarray(triplets), return_inverse=True)
+        occurring, rows = np.unique(counted, return_inverse=True)
         first, inverse = distinct([texts[i] for i in occurring])
         rows = inverse[rows.reshape(-1, 3)]  # (Q, 3), of the distinct texts
         forward = tuned.forward_from([texts[i] for i in occurring[first]], self.frozen)
@@ -195,7 +202,10 @@ class FineTuner(BaseEstimator):
             used, place = np.unique(rows[batch], return_inverse=True)
             z = forward(used)  # (distinct texts of the batch, d)
             z = z[torch.from_numpy(place.reshape(-1, 3)).to(z.device)]  # (B, 3, d)
-            return contrastive_loss(*z.unbind(dim=1), temperature=self.temperature)
+            w = None if weights is None else torch.from_numpy(weights[batch]).to(z)
+            return contrastive_loss(
+                *z.unbind(dim=1), temperature=self.temperature, weights=w
+            )
 
         train(
             tuned.module,
@@ -207,6 +217,31 @@ class FineTuner(BaseEstimator):
             seed=int(rng.randint(2**31)),
         )
         return tuned
+
+
+def _counted(
+    triplets: NDArray[np.intp], weights: ArrayLike | None
+) -> tuple[NDArray[np.intp], NDArray[np.float64] | None]:
+    """Leave out triplets that count nothing; give the others weights of mean 1.
+
+    None for equal weights: they are to train exactly as no weights do.
+    """
+    if weights is None:
+        return triplets, None
+    given = np.asarray(weights, dtype=np.float64)
+    if given.shape != (len(triplets),):
+        raise ValueError(
+            f"weights must be one per triplet, {len(triplets)}, got shape "
+            f"{given.shape}."
+        )
+    if not (np.isfinite(given) & (given >= 0)).all() or not given.any():
+        raise ValueError(
+            "weights must be finite, none negative and not all 0, got values from "
+            f"{given.min()} to {given.max()}."
+        )
+    some = given > 0
+    triplets, given = triplets[some], given[some]
+    return triplets, None if np.ptp(given) == 0 else given / given.mean()
 
 
 def _epochs(

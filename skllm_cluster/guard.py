@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest, ttest_1samp
+from scipy.stats import binomtest, norm, ttest_1samp
 from sklearn.utils import check_random_state
 
 __all__ = ["adapt_guarded", "cross_fit", "held_out_accuracy"]
@@ -28,6 +29,7 @@ def adapt_guarded(
     triplets: NDArray[np.intp],
     *,
     level: float | None,
+    weights: NDArray[Any] | None = None,
     random_state: Any = None,
 ) -> tuple[Any, dict[str, Any]]:
     """Adapt to answers, unless answers that were held out do not speak for it.
@@ -46,6 +48,10 @@ def adapt_guarded(
         (anchor, the choice taken, the choice left).
     level : float or None
         The probability, at most, of learning from coin flips. None: without a test.
+    weights : ndarray of shape (Q,), default=None
+        What each answer counts in training and in the test; only their ratios matter.
+        Answers that count 0 are left out of both. The adapter is given those of its
+        answers as ``weights=``. If it has no such keyword, all count alike.
     random_state : int, RandomState instance or None, default=None
         Determines the halves and the training.
 
@@ -54,13 +60,13 @@ def adapt_guarded(
     tuned : Embedder or None
         None if the embedder is to stay as it was.
     report : dict
-        ``"answers"``, their number; ``"kept"``; and what :func:`cross_fit` saw.
+        ``"answers"``, how many count; ``"kept"``; and what :func:`cross_fit` saw.
 
     Warns
     -----
     UserWarning
-        If there are fewer than 20 answers, or all are about one anchor. The embedder
-        then stays as it was.
+        If there are fewer than 20 answers, or all are about one anchor: the embedder
+        stays as it was. If the adapter knows no weights.
 
     Examples
     --------
@@ -84,6 +90,15 @@ def adapt_guarded(
     (True, False)
     """
     rng = check_random_state(random_state)
+    triplets, weights = _counted(triplets, weights)
+    if weights is not None and not _takes_weights(adapter):
+        warnings.warn(
+            f"{type(adapter).__name__}.adapt takes no weights=, so all answers count "
+            "alike, whatever the oracle's confidence.",
+            UserWarning,
+            stacklevel=3,
+        )
+        weights = None
     report: dict[str, Any] = {"answers": len(triplets), "kept": False}
     n_anchors = len(np.unique(triplets[:, 0]))
     if len(triplets) < MIN_ANSWERS or n_anchors < 2:
@@ -97,13 +112,14 @@ def adapt_guarded(
         return None, report
     if level is not None:
         report |= cross_fit(
-            adapter, embedder, texts, embeddings, triplets, random_state=rng
-        )
+            adapter, embedder, texts, embeddings, triplets,
+            weights=weights, random_state=rng,
+        )  # fmt: skip
         better = report["accuracy_after"] > report["accuracy_before"]
         gained = better and report["p_value"] < GAIN_LEVEL
         if not (gained and report["p_coin"] < level):
             return None, report
-    tuned = adapter.adapt(embedder, texts, triplets, random_state=rng)
+    tuned = _adapt(adapter, embedder, texts, triplets, weights, rng)
     return tuned, report | {"kept": True}
 
 
@@ -114,6 +130,7 @@ def cross_fit(
     embeddings: NDArray[Any],
     triplets: NDArray[np.intp],
     *,
+    weights: NDArray[Any] | None = None,
     random_state: Any = None,
 ) -> dict[str, Any]:
     r"""Test on held-out answers whether adapting to answers pays.
@@ -130,6 +147,8 @@ def cross_fit(
         Of ``embedder``.
     triplets : ndarray of int, shape (Q, 3)
         (anchor, the choice taken, the choice left).
+    weights : ndarray of shape (Q,), default=None
+        What each answer counts, as for :func:`adapt_guarded`.
     random_state : int, RandomState instance or None, default=None
         Determines the halves and the training.
 
@@ -137,7 +156,7 @@ def cross_fit(
     -------
     report : dict
         ``"accuracy_before"``, ``"accuracy_after"``: share of the held-out answers that
-        cosine similarity agrees with.
+        cosine similarity agrees with, each counting as much as its weight.
         ``"p_value"``: probability of such a change if the answers said nothing.
         ``"p_coin"``: the same of the change or the accuracy, whichever is less likely,
         doubled.
@@ -154,6 +173,13 @@ def cross_fit(
     That answers are no coin flips can show in the change, or in how many of those held
     out are predicted (a binomial test against one half): an oracle that sees things
     much as the embedding does agrees with it, one that sees them otherwise changes it.
+
+    With weights, each difference and each prediction is multiplied by its own. That
+    sees more, and takes no more risk: whatever the weights are, even if they depend on
+    the margins, a coin's answers have either sign equally often. But it takes the
+    oracle's word for how sure it is. If it errs most where it is surest, what is learnt
+    and what it is tested on err together, as they do for any oracle that is wrong
+    consistently.
 
     Examples
     --------
@@ -182,28 +208,30 @@ def cross_fit(
     True
     """
     rng = check_random_state(random_state)
+    triplets, weights = _counted(triplets, weights)
     anchors = np.unique(triplets[:, 0])
     half = dict(zip(anchors, rng.permutation(len(anchors)) % 2, strict=True))
     fold = np.array([half[anchor] for anchor in triplets[:, 0]])
     before = _margins(embeddings, triplets)
     after, change = np.empty_like(before), np.empty_like(before)
     for held_out in (fold == 0, fold == 1):
-        adapted = adapter.adapt(embedder, texts, triplets[~held_out], random_state=rng)
+        theirs = None if weights is None else weights[~held_out]
+        adapted = _adapt(adapter, embedder, texts, triplets[~held_out], theirs, rng)
         used, place = np.unique(triplets[held_out], return_inverse=True)
         z = np.asarray(adapted.encode([texts[i] for i in used]))
         after[held_out] = _margins(z, place.reshape(-1, 3))
         change[held_out] = _scaled(after[held_out]) - _scaled(before[held_out])
+    if weights is not None:
+        change *= weights
     if np.ptp(change) == 0:
         p_value = 1.0  # nothing was learnt at all
     else:
         p_value = float(ttest_1samp(change, 0, alternative="greater").pvalue)
-    predicted = int(np.count_nonzero(after > 0))
-    p_accuracy = binomtest(predicted, len(after), 0.5, alternative="greater").pvalue
     return {
-        "accuracy_before": float(np.mean(before > 0)),
-        "accuracy_after": float(np.mean(after > 0)),
+        "accuracy_before": float(np.average(before > 0, weights=weights)),
+        "accuracy_after": float(np.average(after > 0, weights=weights)),
         "p_value": p_value,
-        "p_coin": min(1.0, 2 * min(p_value, float(p_accuracy))),
+        "p_coin": min(1.0, 2 * min(p_value, _p_of_coins(after > 0, weights))),
     }
 
 
@@ -240,6 +268,48 @@ def held_out_accuracy(report: dict[str, Any]) -> float:
         )
     last = judged[-1]
     return float(last["accuracy_after" if last["kept"] else "accuracy_before"])
+
+
+def _counted(
+    triplets: NDArray[np.intp], weights: NDArray[Any] | None
+) -> tuple[NDArray[np.intp], NDArray[Any] | None]:
+    """Leave out the answers that count nothing; equal weights are no weights."""
+    if weights is None:
+        return triplets, None
+    weights = np.asarray(weights)
+    # Wrong weights, negative ones and NaN, stay in, for the adapter to refuse.
+    triplets, weights = triplets[weights != 0], weights[weights != 0]
+    equal = len(weights) and (weights == abs(weights[0])).all()
+    return triplets, None if equal else weights
+
+
+def _takes_weights(adapter: Any) -> bool:
+    parameters = inspect.signature(adapter.adapt).parameters.values()
+    return any(p.name == "weights" or p.kind is p.VAR_KEYWORD for p in parameters)
+
+
+def _p_of_coins(predicted: NDArray[np.bool_], weights: NDArray[Any] | None) -> float:
+    """Probability that as many coin flips, or of as much weight, are predicted."""
+    if weights is None:
+        hits = int(np.count_nonzero(predicted))
+        return float(binomtest(hits, len(predicted), 0.5, alternative="greater").pvalue)
+    # A sum of weights whose signs are coin flips is about normal; where few weights
+    # make it up, its tails are lighter.
+    signed = np.where(predicted, weights, -weights)
+    return float(norm.sf(signed.sum() / np.sqrt((weights**2).sum())))
+
+
+def _adapt(
+    adapter: Any,
+    embedder: Any,
+    texts: Sequence[str],
+    triplets: NDArray[np.intp],
+    weights: NDArray[Any] | None,
+    rng: np.random.RandomState,
+) -> Any:
+    # An adapter that knows no weights will do where there are none.
+    given = {} if weights is None else {"weights": weights}
+    return adapter.adapt(embedder, texts, triplets, random_state=rng, **given)
 
 
 def _margins(z: NDArray[Any], triplets: NDArray[np.intp]) -> NDArray[np.float64]:

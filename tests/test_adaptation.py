@@ -244,3 +244,94 @@ def test_without_dropout_the_training_depends_on_the_order_alone(minilm, texts):
 
     np.testing.assert_array_equal(tune(0, dropout=False), tune(1, dropout=False))
     assert (tune(0) != tune(1)).any()
+
+
+def encoded(texts, triplets, weights=None, **settings):
+    """Vectors of the texts by an embedder tuned on weighted triplets."""
+    tuner = FineTuner(learning_rate=0.003, **settings)
+    tuned = tuner.adapt(small(), texts, triplets, weights=weights, random_state=0)
+    return tuned.encode(texts)
+
+
+@pytest.mark.parametrize("weight", [1, 0.1, 1 / 3, 1e6])
+def test_equal_weights_train_exactly_as_none_do(weight, texts, triplets):
+    expected = encoded(texts, triplets)
+    np.testing.assert_array_equal(encoded(texts, triplets, [weight] * 150), expected)
+
+
+def test_triplets_that_count_nothing_train_exactly_as_if_not_there(texts, triplets):
+    weights = np.random.default_rng(0).uniform(0.5, 1, size=150)
+    weights[::3] = 0
+    expected = encoded(texts, triplets[weights > 0], weights[weights > 0])
+    np.testing.assert_array_equal(encoded(texts, triplets, weights), expected)
+    # And if the others count the same, as without weights.
+    expected = encoded(texts, triplets[weights > 0])
+    got = encoded(texts, triplets, (weights > 0).astype(int))
+    np.testing.assert_array_equal(got, expected)
+
+
+def test_only_the_ratios_of_weights_matter(texts, triplets):
+    weights = np.random.default_rng(0).uniform(size=150)
+    expected = encoded(texts, triplets, weights)
+    np.testing.assert_array_equal(encoded(texts, triplets, 4 * weights), expected)
+    np.testing.assert_allclose(
+        encoded(texts, triplets, weights.tolist()), expected, atol=1e-6
+    )
+    assert (encoded(texts, triplets, weights[::-1]) != expected).any()
+
+
+def test_every_triplet_meets_its_own_weight_and_their_mean_is_1(
+    texts, triplets, monkeypatch
+):
+    batches, seen = [], []
+    epochs, loss = adaptation._epochs, adaptation.contrastive_loss
+
+    def spy_epochs(*args):
+        for batch in epochs(*args):
+            batches.append(batch)
+            yield batch
+
+    def spy_loss(*z, temperature, weights):
+        seen.append(weights)
+        assert (weights.dtype, weights.device) == (z[0].dtype, z[0].device)
+        return loss(*z, temperature=temperature, weights=weights)
+
+    monkeypatch.setattr(adaptation, "_epochs", spy_epochs)
+    monkeypatch.setattr(adaptation, "contrastive_loss", spy_loss)
+    weights = np.random.default_rng(0).uniform(size=150)
+    encoded(texts, triplets, weights, n_epochs=1)
+    met = torch.cat(seen).numpy()
+    np.testing.assert_allclose(met, (weights / weights.mean())[np.concatenate(batches)])
+    assert met.mean() == pytest.approx(1)
+
+
+def test_answers_that_count_more_are_followed(texts, exact):
+    """Half of the answers are wrong; the weights know, a little, which."""
+    answers = exact[:300].copy()
+    answers[1::2] = answers[1::2][:, [0, 2, 1]]
+    weights = np.tile([0.8, 0.2], 150)
+
+    def gain(weights):
+        tuner = FineTuner(learning_rate=0.003)
+        tuned = tuner.adapt(small(), texts, answers, weights=weights, random_state=0)
+        return agreement(tuned, texts, exact) - agreement(small(), texts, exact)
+
+    assert gain(weights) > gain(None) + 0.05
+    assert gain(weights[::-1]) < gain(None) - 0.05
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ([1.0] * 149, r"one per triplet, 150, got shape \(149,\)"),
+        (1.0, r"one per triplet, 150, got shape \(\)"),
+        (np.ones((150, 1)), r"got shape \(150, 1\)"),
+        ([1.0] * 149 + [-0.5], r"none negative and not all 0, got .* -0\.5 to 1\.0"),
+        ([1.0] * 149 + [np.nan], "must be finite.*got values from nan"),
+        ([1.0] * 149 + [np.inf], "must be finite.*to inf"),
+        ([0.0] * 150, r"not all 0, got values from 0\.0 to 0\.0"),
+    ],
+)
+def test_wrong_weights_are_refused(weights, message, texts, triplets):
+    with pytest.raises(ValueError, match=message):
+        FineTuner().adapt(small(), texts, triplets, weights=weights)

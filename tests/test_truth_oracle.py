@@ -209,3 +209,86 @@ def test_unhashable_label_is_refused_with_its_place():
 def test_texts_that_are_no_texts_are_refused():
     with pytest.raises(TypeError, match="texts must be a sequence of str, got int"):
         TruthOracle(["a", 3], [0, 1]).answer_triplets([("a", "a", "a")])
+
+
+def test_without_doubts_nothing_is_said_of_confidence():
+    triplets = determined_triplets(50) + undetermined_triplets(20)
+    oracle = TruthOracle(
+        TEXTS, LABELS, accuracy=0.7, undetermined="random", random_state=0
+    )
+    answers, confidence = oracle.judge_triplets(triplets)
+    np.testing.assert_array_equal(answers, oracle.answer_triplets(triplets))
+    assert confidence.dtype == np.float64
+    assert confidence.shape == (70,)
+    assert np.isnan(confidence).all()
+
+
+def test_answers_are_those_of_the_first_release():
+    """What was shown with a seed can be shown again."""
+    triplets = determined_triplets(40) + undetermined_triplets(20)
+    oracle = TruthOracle(
+        TEXTS, LABELS, accuracy=0.7, undetermined="random", random_state=0
+    )
+    answers = "".join(map(str, oracle.answer_triplets(triplets)))
+    assert answers == "001000101111110100100010111000011100001101111000010110111010"
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "low"), [(0.5, 0.5), (0.6, 0.5), (0.75, 0.5), (0.9, 0.8), (1.0, 1.0)]
+)
+def test_doubts_spread_evenly_around_the_accuracy(accuracy, low):
+    oracle = TruthOracle(TEXTS, LABELS, accuracy=accuracy, doubts=True, random_state=0)
+    triplets = list(dict.fromkeys(determined_triplets(3000)))
+    answers, confidence = oracle.judge_triplets(triplets)
+    width = 2 * (accuracy - low)
+    assert confidence.min() >= low - 1e-12
+    assert confidence.max() <= min(1, low + width + 1e-12)
+    share = (confidence - low) / width if width else np.linspace(0, 1, len(triplets))
+    # Kolmogorov's distance of 2,900 even draws is above 0.04 once in 5,000 times.
+    assert np.abs(np.sort(share) - np.linspace(0, 1, len(share))).max() < 0.04
+    assert np.mean(answers == 0) == pytest.approx(
+        accuracy, abs=4 * np.sqrt(0.25 / len(triplets))
+    )
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_an_oracle_with_doubts_is_right_as_often_as_it_thinks(seed):
+    oracle = TruthOracle(TEXTS, LABELS, accuracy=0.75, doubts=True, random_state=seed)
+    triplets = list(dict.fromkeys(determined_triplets(3000)))
+    answers, confidence = oracle.judge_triplets(triplets)
+    for low in (0.5, 0.6, 0.7, 0.8, 0.9):
+        inside = (confidence >= low) & (confidence < low + 0.1)
+        error = np.mean((answers == 0)[inside] - confidence[inside])
+        assert abs(error) < 4 * 0.5 / np.sqrt(inside.sum())
+    assert np.mean(answers[confidence > 0.99] == 0) > 0.9
+
+
+def test_doubts_belong_to_questions_as_errors_do():
+    oracle = TruthOracle(TEXTS, LABELS, accuracy=0.75, doubts=True, random_state=0)
+    triplets = determined_triplets(100)
+    answers, confidence = oracle.judge_triplets(triplets)
+    turned, again = oracle.judge_triplets(swap(triplets)[::-1])
+    np.testing.assert_array_equal(again[::-1], confidence)
+    np.testing.assert_array_equal(turned[::-1], 1 - answers)
+    np.testing.assert_array_equal(oracle.answer_triplets(triplets), answers)
+
+
+def test_a_coin_knows_that_it_is_one_and_no_answer_has_no_confidence():
+    triplets = undetermined_triplets(10) + determined_triplets(10)
+    oracle = TruthOracle(
+        TEXTS, LABELS, accuracy=0.9, doubts=True, undetermined="random", random_state=0
+    )
+    answers, confidence = oracle.judge_triplets(triplets)
+    assert (confidence[:10] == 0.5).all()
+    assert (confidence[10:] >= 0.8).all()
+    oracle.set_params(undetermined="abstain")
+    answers, confidence = oracle.judge_triplets(triplets)
+    np.testing.assert_array_equal(np.isnan(confidence), answers == -1)
+    assert (answers[:10] == -1).all()
+
+
+def test_doubts_of_an_oracle_that_is_mostly_wrong_are_refused():
+    oracle = TruthOracle(["a", "b"], [0, 1], accuracy=0.4, doubts=True)
+    with pytest.raises(ValueError, match=r"at least 0\.5 with doubts=True, got 0\.4"):
+        oracle.answer_triplets([("a", "b", "b")])
+    assert oracle.set_params(doubts=False).answer_triplets([]).shape == (0,)

@@ -41,6 +41,10 @@ class TruthOracle(BaseEstimator):
     undetermined : {"abstain", "random"}, default="abstain"
         What is answered if the labels do not determine an answer: -1, or the throw
         of a fair coin.
+    doubts : bool, default=False
+        Whether some answers are more doubtful than others, and
+        :meth:`judge_triplets` says which. Needs an ``accuracy`` of at least 0.5, which
+        is then that of all answers together.
     random_state : int, RandomState instance or None, default=None
         Seeds the wrong answers and the coin. None draws a seed once per oracle.
 
@@ -58,6 +62,12 @@ class TruthOracle(BaseEstimator):
     Asking again therefore does not average the errors out, as it would not with a
     model that misunderstands a text. Unlike a real model's, the errors do not depend
     on how hard the question is, and no position is preferred.
+
+    With ``doubts``, each question has a probability of a true answer of its own, drawn
+    evenly from the widest interval around ``accuracy`` within [0.5, 1]: from 0.5 to 1
+    for 0.75, from 0.6 to 1 for 0.8. It is what the oracle gives as its confidence, so
+    this one is perfectly calibrated, which no real model is, and its doubts have
+    nothing to do with the texts.
 
     ``texts`` and ``labels`` are looked through once; give new ones with
     ``set_params`` rather than changing them in place.
@@ -79,12 +89,14 @@ class TruthOracle(BaseEstimator):
         *,
         accuracy: float = 1.0,
         undetermined: str = "abstain",
+        doubts: bool = False,
         random_state: int | np.random.RandomState | None = None,
     ):
         self.texts = texts
         self.labels = labels
         self.accuracy = accuracy
         self.undetermined = undetermined
+        self.doubts = doubts
         self.random_state = random_state
 
     def answer_triplets(self, triplets: Sequence[Triplet]) -> NDArray[np.intp]:
@@ -104,35 +116,83 @@ class TruthOracle(BaseEstimator):
         ValueError
             If a text is not among ``texts``, or a parameter is not valid.
         """
+        return self.judge_triplets(triplets)[0]
+
+    def judge_triplets(
+        self, triplets: Sequence[Triplet]
+    ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+        """Answer as :meth:`answer_triplets` does, and say how sure each answer is.
+
+        Parameters
+        ----------
+        triplets : sequence of (anchor, choice 1, choice 2), all str, of length Q
+
+        Returns
+        -------
+        answers : ndarray of int, shape (Q,)
+            0 for the first choice, 1 for the second, -1 for no answer. Simulated.
+        confidence : ndarray of shape (Q,)
+            Probability that the answer is right: 0.5 for a coin's. NaN where there is
+            no answer, and everywhere without ``doubts``. Simulated.
+
+        Raises
+        ------
+        ValueError
+            If a text is not among ``texts``, or a parameter is not valid.
+
+        Examples
+        --------
+        >>> from skllm_cluster.oracles import TruthOracle
+        >>> oracle = TruthOracle(
+        ...     ["a", "b", "c"], [0, 0, 1], accuracy=0.8, doubts=True, random_state=0
+        ... )
+        >>> answers, confidence = oracle.judge_triplets([("a", "b", "c")])
+        >>> answers, confidence.round(2)
+        (array([0]), array([0.65]))
+        """
         self._check_parameters()
         labels_of, seed = self._lookup(), self._seed()
-        answers = [self._answer(labels_of, seed, *triplet) for triplet in triplets]
-        return np.array(answers, dtype=np.intp)  # (Q,)
+        judged = [self._judge(labels_of, seed, *triplet) for triplet in triplets]
+        answers = np.array([answer for answer, _ in judged], dtype=np.intp)  # (Q,)
+        confidence = np.array([sure for _, sure in judged], dtype=np.float64)
+        if not self.doubts:
+            confidence[:] = np.nan
+        return answers, confidence
 
-    def _answer(
+    def _judge(
         self,
         labels_of: dict[str, frozenset[Hashable]],
         seed: int,
         anchor: str,
         first: str,
         second: str,
-    ) -> int:
+    ) -> tuple[int, float]:
         ours, *theirs = (_known(labels_of, text) for text in (anchor, first, second))
         shared = [not ours.isdisjoint(labels) for labels in theirs]
         uniform = keyed_uniform(seed, "truth", anchor, first, second)
         if ours and all(theirs) and shared[0] != shared[1]:
-            return int(shared[1]) ^ int(uniform < 1 - self.accuracy)
+            sure = self.accuracy
+            if self.doubts:
+                # Another draw than the one that decides whether the answer errs.
+                place = 2 * keyed_uniform(seed, "doubt", anchor, first, second) - 1
+                sure += place * min(1 - self.accuracy, self.accuracy - 0.5)
+            return int(shared[1]) ^ int(uniform < 1 - sure), sure
         if self.undetermined == "abstain":
-            return -1
+            return -1, np.nan
         # The coin names a text, not a position, so swapping the choices swaps it.
         named = min(first, second) if uniform < 0.5 else max(first, second)
-        return int(named != first)
+        return int(named != first), 0.5
 
     def _check_parameters(self) -> None:
         accuracy: Any = self.accuracy
         if not isinstance(accuracy, Real) or not 0 <= float(accuracy) <= 1:
             raise ValueError(
                 f"accuracy must be a number in [0, 1], got {shorten(accuracy)} instead."
+            )
+        if self.doubts and accuracy < 0.5:
+            raise ValueError(
+                f"accuracy must be at least 0.5 with doubts=True, got {accuracy}: an "
+                "oracle that thinks the other answer likelier would give that one."
             )
         if self.undetermined not in _UNDETERMINED:
             raise ValueError(
