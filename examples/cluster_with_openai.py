@@ -7,7 +7,8 @@ r"""Cluster texts with a real LLM, behind any server that speaks OpenAI's protoc
 
 groups the 600 messages that ship with the library; ``--file texts.txt`` takes your own,
 one text a line. Servers on your own machine need no key. 1,024 questions of about 90
-tokens are asked, unless ``--questions`` says otherwise.
+tokens are asked, unless ``--questions`` says otherwise. Their answers are kept in
+``--journal``: run the same again, and nothing is asked; ``--plan`` asks nothing at all.
 """
 
 import argparse
@@ -61,6 +62,12 @@ def parse():
     parser.add_argument("--clusters", type=int, default=8)
     parser.add_argument("--questions", type=int, default=1024)
     parser.add_argument("--concurrency", type=int, default=16)
+    parser.add_argument("--journal", default="answers.db", metavar="FILE",
+                        help="where answers are kept")  # fmt: skip
+    parser.add_argument("--plan", action="store_true",
+                        help="say what it would take, and ask nothing")  # fmt: skip
+    parser.add_argument("--prices", type=float, nargs=2, metavar=("PROMPT", "REPLY"),
+                        help="of a million tokens, for the plan")  # fmt: skip
     parser.add_argument("--embedder", default="offline",
                         help="offline, hashing, a hub name or a folder")  # fmt: skip
     return parser.parse_args()
@@ -75,11 +82,16 @@ def main():
     chat = OpenAIChat(
         options.model, base_url=options.base_url, api_key_env=options.api_key_env
     )
+    prices = options.prices and tuple(options.prices)
     oracle = LLMOracle(
         chat,
         perspective=options.perspective,
         texts=options.texts,
         n_jobs=options.concurrency,
+        allow_neither=True,
+        journal=options.journal,
+        prices=prices,
+        verbose=2,
     )
     clusterer = ClusterLLMClusterer(
         make_embedder(options.embedder),
@@ -88,7 +100,11 @@ def main():
         n_questions=options.questions,
         random_state=0,
         verbose=1,
-    ).fit(texts)
+    )
+    print("Plan:", clusterer.plan(texts))
+    if options.plan:
+        return
+    clusterer.fit(texts)
     report = clusterer.oracle_report_["rounds"][0]
     print(f"\n{report['usable']:,} of {report['asked']:,} answers usable.")
     guard = clusterer.guard_report_["rounds"][0]

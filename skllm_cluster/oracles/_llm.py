@@ -2,77 +2,119 @@
 
 from __future__ import annotations
 
-import logging
-import threading
-import time
+import warnings
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from numbers import Integral
+from os import PathLike
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 
-from .._validation import shorten
 from ..protocols import Triplet
-from ._prompts import keyed_uniform, parse_choice, triplet_prompt
+from ._ballots import (
+    ballots_for,
+    count_votes,
+    fit_texts,
+    questions_of,
+    replies_to,
+    with_neither,
+)
+from ._batch import read_results
+from ._likelihoods import score
+from ._preflight import complaint, run_pilot
+from ._prompts import parse_choice
+from ._session import OracleError, SharesSession
+from ._terms import check_settings, look_ahead
 
 __all__ = ["LLMOracle"]
 
-_log = logging.getLogger(__name__)
-_ORDERS = ("random", "given")
-_PENDING = object()  # no reply yet; None is a reply that some callables give
-_COUNTING = threading.Lock()
 
-
-class LLMOracle(BaseEstimator):
+class LLMOracle(SharesSession, BaseEstimator):
     """Ask a language model which texts belong together.
 
-    Turns questions into prompts, asks many at a time, and reads the replies.
+    Asks many questions at a time, keeps every reply in a journal, and uses it again.
 
     Parameters
     ----------
     complete : callable
-        From a prompt (str) to the model's reply (str): :class:`OpenAIChat`, or any
-        function of yours. With ``n_jobs`` above 1 it is called from several threads
-        at once. If it has a method ``check()``, that is called before any question.
+        From a prompt (str) to the model's reply (str, or
+        :class:`~skllm_cluster.protocols.Reply`): :class:`OpenAIChat`,
+        :class:`TransformersChat`, or any function of yours. With ``n_jobs`` above 1 it
+        is called from several threads at once.
     perspective : str, default="topic"
         In what respect texts are compared, such as "intent" or "emotion expressed".
-        It completes "... better corresponds with the Query in terms of".
-    texts : str, default="texts"
-        What the texts are: a plural noun phrase with the noun last, such as "banking
-        customer utterances".
-    order : {"random", "given"}, default="random"
-        In which order the two choices of a triplet are shown. "random": a fair coin
-        for each question, which keeps a model's preference for a position from
-        becoming a preference for a text. Answers always refer to the order given.
+    texts : str or (str, str), default="texts"
+        What the texts are: a plural noun phrase with the noun last, or singular and
+        plural. ``PAPER_WORDINGS`` has this and the perspective for the paper's corpora.
+    template : str, optional
+        A prompt of yours, with fields {anchor}, {first}, {second} and, if you like,
+        {perspective}, {texts} and {text}.
+    fence : {"auto", "always", "never"}, default="auto"
+        Whether texts are quoted, to be told from the prompt. "auto": if one of the
+        three might pose as a part of it; otherwise the prompt is the paper's.
+    allow_neither : bool, default=False
+        Whether the model may say that both choices or neither share the anchor's group,
+        which is so for about half of the entropy triplets.
+    order : {"random", "given", "both"}, default="random"
+        In which order the choices of a triplet are shown. "random": by a fair coin for
+        each question. "both": every question is put twice, and what the two replies do
+        not agree on is no answer.
+    n_votes : int, default=1
+        How often each question is asked; the majority counts. Of use only with a
+        temperature above 0.
+    scoring : {"reply", "options", "pmi"}, default="reply"
+        "reply" reads what the model says. The others compare likelihoods, which a
+        local model can give (:class:`TransformersChat`): of the words "Choice 1" and
+        "Choice 2" in both orders, or how much likelier the anchor makes each choice.
+    min_confidence : float in [0.5, 1], default=0.5
+        Answers that are known to be less sure are no answers.
+    max_characters : int, default=2000
+        Longer texts are cut, and counted, or refused.
+    long_texts : {"cut", "raise"}, default="cut"
+        Which of the two.
+    journal : path, AnswerJournal or None, default=None
+        Where replies are kept, see :class:`~skllm_cluster.journal.AnswerJournal`. None:
+        in memory, as long as this oracle and its clones live.
+    replay : bool, default=False
+        Whether to answer from the journal alone, and raise if it lacks anything.
+    batch : path or None, default=None
+        Where open questions are written for a provider's batch API, in place of asking
+        them; see :meth:`read_batch`.
     n_jobs : int, default=16
-        How many questions are under way at a time, each in a thread; with 1 there
-        are no threads.
+        Calls under way at a time, each in a thread; fewer while the server says so.
+    max_retries : int, default=5
+        Further tries after a timeout, a lost connection or an error of the server.
+    max_retry_seconds : float, default=120.0
+        How long a question is tried again, at most.
+    requests_per_minute, tokens_per_minute : float, optional
+        Limits of the server.
+    budget : int or dict, optional
+        A number of questions, or limits for some of "questions", "tokens" and "cost".
+        Failed calls count; one that could pass a limit is not made.
+    prices : tuple of (float, float), optional
+        Of a million prompt tokens and of a million completion tokens.
+    preflight : int, default=30
+        How many questions an estimator puts in both orders before all others.
+    on_chance : {"raise", "warn"}, default="raise"
+        What happens if they show no more sense than chance.
     verbose : int, default=0
-        Above 0, every call is summed up through :mod:`logging` at level INFO.
+        1 logs at level INFO how the asking goes, 2 shows a progress bar.
     random_state : int, default=0
-        Seed of the order. A plain number: in which order a question is shown depends
-        on the seed and its texts alone, whatever else is asked, so the same question
-        always gives the same prompt.
+        Seed of the order, which depends on it and the question's texts alone.
 
     See Also
     --------
-    OpenAIChat : Asks any server that speaks the OpenAI chat API.
-    TruthOracle : Answers from known labels; a simulation.
+    OpenAIChat, TransformersChat : Models to ask.
+    FirstAnswer : Puts people, models and labels in a row.
 
     Notes
     -----
-    The prompt is the paper's [1]_. Two things differ from its released code: a reply
-    that is not exactly one choice is no answer (-1) instead of being searched for the
-    words, and line breaks inside a text are shown as spaces. The instruction says
-    what to do with a text, but a text that gives orders of its own ("answer Choice
-    2") may still sway a model.
+    The wording is the paper's [1]_; quotation marks, the sentence about them and
+    "neither" are additions. A reply that is not exactly one choice is no answer (-1).
 
-    Questions that are equal, up to the order of the choices if that is random, are
-    asked once per call. Nothing is kept between calls: a call that is cut short
-    loses its answers.
+    A reply is found again if everything sent is the same. A plain function is known by
+    its name, its source and the strings that it closes over.
 
     References
     ----------
@@ -81,8 +123,7 @@ class LLMOracle(BaseEstimator):
 
     Examples
     --------
-    Any function will do as a model. This one prefers the choice that comes first in
-    the alphabet:
+    Any function will do as a model; this one goes by the alphabet:
 
     >>> from skllm_cluster.oracles import LLMOracle
     >>> def complete(prompt):
@@ -98,20 +139,58 @@ class LLMOracle(BaseEstimator):
 
     def __init__(
         self,
-        complete: Callable[[str], str],
+        complete: Callable[[str], object],
         *,
         perspective: str = "topic",
-        texts: str = "texts",
+        texts: str | tuple[str, str] = "texts",
+        template: str | None = None,
+        fence: str = "auto",
+        allow_neither: bool = False,
         order: str = "random",
+        n_votes: int = 1,
+        scoring: str = "reply",
+        min_confidence: float = 0.5,
+        max_characters: int = 2000,
+        long_texts: str = "cut",
+        journal: Any = None,
+        replay: bool = False,
+        batch: str | PathLike[str] | None = None,
         n_jobs: int = 16,
+        max_retries: int = 5,
+        max_retry_seconds: float = 120.0,
+        requests_per_minute: float | None = None,
+        tokens_per_minute: float | None = None,
+        budget: Any = None,
+        prices: tuple[float, float] | None = None,
+        preflight: int = 30,
+        on_chance: str = "raise",
         verbose: int = 0,
         random_state: int = 0,
     ):
         self.complete = complete
         self.perspective = perspective
         self.texts = texts
+        self.template = template
+        self.fence = fence
+        self.allow_neither = allow_neither
         self.order = order
+        self.n_votes = n_votes
+        self.scoring = scoring
+        self.min_confidence = min_confidence
+        self.max_characters = max_characters
+        self.long_texts = long_texts
+        self.journal = journal
+        self.replay = replay
+        self.batch = batch
         self.n_jobs = n_jobs
+        self.max_retries = max_retries
+        self.max_retry_seconds = max_retry_seconds
+        self.requests_per_minute = requests_per_minute
+        self.tokens_per_minute = tokens_per_minute
+        self.budget = budget
+        self.prices = prices
+        self.preflight = preflight
+        self.on_chance = on_chance
         self.verbose = verbose
         self.random_state = random_state
 
@@ -127,185 +206,195 @@ class LLMOracle(BaseEstimator):
         answers : ndarray of int, shape (Q,)
             0 for the first choice, 1 for the second, -1 for no usable answer.
 
+        See Also
+        --------
+        judge_triplets : Answers, how sure they are, and which errors there are.
+        """
+        return self.judge_triplets(triplets)[0]
+
+    def judge_triplets(
+        self, triplets: Sequence[Triplet]
+    ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+        """Ask which of two choices is closer to an anchor, and how sure that is.
+
+        Parameters
+        ----------
+        triplets : sequence of (anchor, choice 1, choice 2), all str, of length Q
+
+        Returns
+        -------
+        answers : ndarray of int, shape (Q,)
+            0 for the first choice, 1 for the second, -1 for no usable answer.
+        confidence : ndarray of float, shape (Q,)
+            Probability in [0.5, 1] that the answer is right, as far as is known: from
+            log-probabilities, or from the agreement of several votes; otherwise NaN.
+
         Raises
         ------
+        OracleError
+            If ``replay`` is set and the journal lacks an answer.
+        JournalError
+            If the journal cannot be read or written.
         Exception
-            Whatever ``complete`` raises. No new question is begun after an error;
-            those under way are waited for, and a note on the error (Python 3.11)
-            says how many were answered.
+            What ``complete`` raises, if trying again is of no use.
         """
         self.check()
-        swapped = [self._is_swapped(*triplet) for triplet in triplets]  # (Q,)
-        prompts = [
-            self._prompt(*triplet, swap)
-            for triplet, swap in zip(triplets, swapped, strict=True)
-        ]
-        choices = self._ask(list(dict.fromkeys(prompts)))
-        answers = np.array([choices[prompt] for prompt in prompts], dtype=np.intp)
-        shown = np.array(swapped, dtype=np.intp)
-        return np.where(answers < 0, answers, answers ^ shown)  # (Q,)
+        fitted = fit_texts(self, self._session(), triplets)
+        if self.scoring == "reply":
+            ballots = ballots_for(self, fitted)
+            replies = replies_to(ballots, self, self._session())
+            answers, confidence = count_votes(ballots, replies)
+        else:
+            answers, confidence = score(self, self._session(), fitted)
+        unsure = confidence < self.min_confidence  # NaN is not
+        return np.where(unsure, -1, answers), np.where(unsure, np.nan, confidence)
+
+    def preflight_triplets(
+        self, triplets: Sequence[Triplet], expected: ArrayLike | None = None
+    ) -> dict[str, Any]:
+        """Put a few questions in both orders, to see whether the model is of any use.
+
+        Parameters
+        ----------
+        triplets : sequence of (anchor, choice 1, choice 2), all str
+            ``preflight`` of them are asked, up to four times as many in doubt.
+        expected : array-like of int, optional
+            What the embedder would answer to each.
+
+        Returns
+        -------
+        report : dict
+            ``n_questions``; replies ``n_unusable`` and ``n_neither``; ``flip_rate``, of
+            those that the other order changes; ``first_choice_rate``;
+            ``embedder_agreement``; ``verdict``: "sound", "chance", "open" or "none".
+
+        Raises
+        ------
+        OracleError
+            If it is "chance" or "none", unless ``on_chance`` is "warn".
+        """
+        self.check()
+        report = run_pilot(
+            fit_texts(self, self._session(), triplets),
+            None if expected is None else np.asarray(expected),
+            size=self.preflight or 30,
+            ask=self._pilot,
+        )
+        self._session().note(preflight=report)
+        wrong = complaint(report, self.report()["first_unusable_reply"])
+        if wrong and self.on_chance == "raise":
+            raise OracleError(f"{wrong} on_chance='warn' goes on all the same.")
+        if wrong:
+            warnings.warn(wrong, UserWarning, stacklevel=2)
+        return report
+
+    def plan(
+        self,
+        triplets: Sequence[Triplet],
+        *,
+        seconds_per_answer: float | None = None,
+    ) -> dict[str, Any]:
+        """Say what asking would take, and ask nothing.
+
+        Parameters
+        ----------
+        triplets : sequence of (anchor, choice 1, choice 2), all str, of length Q
+        seconds_per_answer : float, optional
+            How long a call takes. None: the median of those in the journal.
+
+        Returns
+        -------
+        plan : dict
+            ``questions``, the calls that all triplets need; ``cached``, those that the
+            journal answers; ``calls``, those left; and for these, if none fails,
+            ``tokens`` and ``cost`` as (low, high), ``minutes``, and ``within_budget``.
+            What is not known is None. A preflight comes on top.
+        """
+        self.check()
+        session = self._session()
+        ballots = ballots_for(self, fit_texts(self, session, triplets))
+        questions = questions_of(ballots)
+        found = session.journal.replies(list(questions))
+        left = [q for key, q in questions.items() if key not in found]
+        counts = {"questions": len(questions), "cached": len(found), "calls": len(left)}
+        if seconds_per_answer is None:
+            seconds_per_answer = session.journal.summary()["median_seconds"]
+        spent = session.journal.spent(session.ledger)
+        return counts | look_ahead(left, self, spent, seconds_per_answer)
+
+    def read_batch(self, path: str | PathLike[str]) -> dict[str, int]:
+        """Take the results of a batch into the journal.
+
+        Parameters
+        ----------
+        path : path
+            The provider's output file for the questions in ``batch``, or its error
+            file.
+
+        Returns
+        -------
+        counts : dict
+            ``n_answered``, ``n_failed``.
+
+        Raises
+        ------
+        ValueError
+            If a line is no result, or the journal does not know its question.
+        """
+        journal = self._session().journal
+        return read_results(path, journal, lambda reply: parse_choice(reply.text))
 
     def check(self) -> None:
-        """Check the parameters, and that the model could be asked; ask nothing.
+        """Check the parameters, the journal, and that the model could be asked.
 
         Raises
         ------
         TypeError, ValueError
             If a parameter is not valid, or ``complete.check()`` says so.
+        JournalError
+            If the journal cannot be used.
         """
-        if not callable(self.complete):
-            raise TypeError(
-                "complete must be a callable from a prompt to a reply, got "
-                f"{type(self.complete).__name__} instead. For the name of a model: "
-                "LLMOracle(OpenAIChat(name))."
-            )
-        for name in ("perspective", "texts"):
-            value = getattr(self, name)
-            if not isinstance(value, str) or not value.strip():
-                raise ValueError(
-                    f"{name} must be a str that says something, got {shorten(value)} "
-                    "instead."
-                )
-        if self.order not in _ORDERS:
-            raise ValueError(
-                f"order must be one of {_ORDERS}, got {shorten(self.order)} instead."
-            )
-        for name, least in (("n_jobs", 1), ("random_state", 0)):
-            value = getattr(self, name)
-            if not isinstance(value, Integral) or value < least:
-                raise ValueError(
-                    f"{name} must be an int of at least {least}, got {shorten(value)} "
-                    "instead."
-                )
-        if hasattr(self.complete, "check"):
-            self.complete.check()
+        check_settings(self)
+        if callable(getattr(self.complete, "check", None)) and not self.replay:
+            self.complete.check()  # type: ignore[attr-defined]
+        self._session().journal.check()
 
     def report(self) -> dict[str, Any]:
-        """Sum up what was asked since this oracle was made.
+        """Sum up what this oracle and its clones did in this process.
 
         Returns
         -------
         report : dict
-            ``n_asked`` (questions that got a reply), ``n_usable``, ``n_unusable``,
-            ``n_first_choice`` (replies that name the choice *shown* first; about half
-            of ``n_usable`` if the model has no preference for a position),
-            ``first_unusable_reply`` (str or None), ``seconds`` spent on asking, and,
-            if ``complete`` counts them, ``prompt_tokens`` and ``completion_tokens``.
+            Of questions: ``n_asked`` (got a reply from the model), ``n_cached`` (from
+            the journal), ``n_failed``, ``n_open`` (in the last round, without a reply).
+            Of distinct replies: ``n_usable``, ``n_neither``, ``n_unusable``,
+            ``n_cut_short`` of these, ``n_first_choice`` (that name the choice *shown*
+            first), ``first_unusable_reply``. Of calls: ``n_calls``, ``n_retries``,
+            ``prompt_tokens``, ``completion_tokens`` (estimated where the server does
+            not count), ``cost``, ``seconds``. Also ``n_long_texts``,
+            ``first_failure``, ``stopped`` ("budget", "error" or None) and
+            ``preflight``.
         """
-        with _COUNTING:
-            counts = dict(self._counts())
-        usage = getattr(self.complete, "usage_", {})
-        tokens = ("prompt_tokens", "completion_tokens")
-        return counts | {name: usage[name] for name in tokens if name in usage}
+        return self._session().report()
 
-    def _is_swapped(self, anchor: str, first: str, second: str) -> bool:
-        if self.order == "given":
+    def needs_preflight(self, triplets: Sequence[Triplet]) -> bool:
+        """Say whether so many calls are to be made that a pilot is worth its price.
+
+        Parameters
+        ----------
+        triplets : sequence of (anchor, choice 1, choice 2), all str
+
+        Returns
+        -------
+        needed : bool
+            Whether at least twice as many replies are missing as ``preflight``.
+        """
+        if not self.preflight or self.scoring != "reply" or self.batch is not None:
             return False
-        coin = keyed_uniform(int(self.random_state), "order", anchor, first, second)
-        # The coin names the text shown first, so both orders give one prompt.
-        return (coin < 0.5) != (first <= second)
+        return bool(self.plan(triplets)["calls"] >= 2 * self.preflight)
 
-    def _prompt(self, anchor: str, first: str, second: str, swap: bool) -> str:
-        if swap:
-            first, second = second, first
-        return triplet_prompt(
-            anchor, first, second, perspective=self.perspective, texts=self.texts
-        )
-
-    def _ask(self, prompts: list[str]) -> dict[str, int]:
-        """Ask each prompt once; return the number of the choice shown, or -1."""
-        replies: list[object] = [_PENDING] * len(prompts)
-        start = time.perf_counter()
-        try:
-            _fill(replies, prompts, self.complete, int(self.n_jobs))
-        except BaseException as error:
-            _note(error, sum(reply is not _PENDING for reply in replies), len(prompts))
-            raise
-        finally:
-            self._count(replies, time.perf_counter() - start)
-        return {
-            prompt: parse_choice(reply)
-            for prompt, reply in zip(prompts, replies, strict=True)
-        }
-
-    def _count(self, replies: list[object], seconds: float) -> None:
-        replies = [reply for reply in replies if reply is not _PENDING]
-        choices = [parse_choice(reply) for reply in replies]
-        n_unusable = choices.count(-1)
-        with _COUNTING:
-            counts = self._counts()
-            counts["n_asked"] += len(replies)
-            counts["n_usable"] += len(replies) - n_unusable
-            counts["n_unusable"] += n_unusable
-            counts["n_first_choice"] += choices.count(0)
-            counts["seconds"] += seconds
-            if n_unusable and counts["first_unusable_reply"] is None:
-                reply = replies[choices.index(-1)]
-                shown = reply if isinstance(reply, str) else repr(reply)
-                counts["first_unusable_reply"] = shown
-        if self.verbose:
-            _log.info(
-                "Asked %d questions in %.1f s; %d of the replies are no usable answer.",
-                len(replies),
-                seconds,
-                n_unusable,
-            )
-
-    def _counts(self) -> dict[str, Any]:
-        if "_counted" not in self.__dict__:
-            self._counted: dict[str, Any] = {
-                "n_asked": 0,
-                "n_usable": 0,
-                "n_unusable": 0,
-                "n_first_choice": 0,
-                "first_unusable_reply": None,
-                "seconds": 0.0,
-            }
-        return self._counted
-
-    def __getstate__(self) -> dict[str, Any]:
-        state: dict[str, Any] = super().__getstate__()
-        return {name: value for name, value in state.items() if name != "_counted"}
-
-
-def _fill(
-    replies: list[object],
-    prompts: list[str],
-    complete: Callable[[str], object],
-    n_jobs: int,
-) -> None:
-    """Put the reply to each prompt into its place, asking n_jobs at a time."""
-    stopped = threading.Event()
-
-    def ask(i: int) -> None:
-        if stopped.is_set():
-            return
-        try:
-            replies[i] = complete(prompts[i])
-        except BaseException:
-            stopped.set()
-            raise
-
-    if n_jobs == 1:
-        for i in range(len(prompts)):
-            ask(i)
-        return
-    pool = ThreadPoolExecutor(n_jobs, thread_name_prefix="LLMOracle")
-    wait = True
-    try:
-        for _ in pool.map(ask, range(len(prompts))):
-            pass
-    except KeyboardInterrupt:
-        wait = False  # who interrupts does not want to sit out a slow server
-        raise
-    finally:
-        stopped.set()
-        pool.shutdown(wait=wait, cancel_futures=True)
-
-
-def _note(error: BaseException, n_answered: int, n_questions: int) -> None:
-    if hasattr(error, "add_note"):  # Python 3.11
-        error.add_note(
-            f"LLMOracle had answers to {n_answered:,} of {n_questions:,} questions "
-            "when this happened; they are not kept."
-        )
+    def _pilot(self, triplets: list[Triplet], swapped: bool) -> NDArray[np.intp]:
+        """Answer a pilot's questions in one order."""
+        ballots = ballots_for(self, triplets, (swapped,))
+        replies = replies_to(ballots, self, self._session())
+        return with_neither(count_votes(ballots, replies)[0], ballots, replies)

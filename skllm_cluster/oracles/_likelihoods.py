@@ -1,0 +1,100 @@
+"""Likelihoods that a local model gives, kept like any other reply."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..journal import Attempt, question_key
+from ..protocols import Reply, Triplet
+from ._requests import sent_by
+from ._scoring import score_requests, score_triplets
+from ._session import OracleError, Session
+
+__all__ = ["look_up_likelihoods", "score"]
+
+BATCH = 512  # pairs between two writes to the journal
+
+
+def score(
+    oracle: Any, session: Session, triplets: Sequence[Triplet]
+) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """Answer triplets by what the model finds likelier.
+
+    Returns
+    -------
+    answers : ndarray of int, shape (Q,)
+    confidence : ndarray of float, shape (Q,)
+    """
+    wording = {"perspective": oracle.perspective, "texts": oracle.texts}
+    pairs = score_requests(oracle.scoring, triplets, **wording)
+    values = look_up_likelihoods(pairs, oracle.complete, session, replay=oracle.replay)
+    first = score_triplets(oracle.scoring, triplets, values, **wording)  # (Q,)
+    answers = np.where(first > 0.5, 0, np.where(first < 0.5, 1, -1))
+    confidence = np.where(answers < 0, np.nan, np.maximum(first, 1 - first))
+    session.add(n_usable=int((answers >= 0).sum()))
+    return answers, confidence
+
+
+def look_up_likelihoods(
+    pairs: Sequence[tuple[str, str]],
+    complete: Any,
+    session: Session,
+    *,
+    replay: bool = False,
+) -> dict[tuple[str, str], float]:
+    """Give log p(continuation | context), from the journal where it has it.
+
+    Parameters
+    ----------
+    pairs : sequence of (context, continuation)
+    complete : object
+        With ``log_likelihoods(contexts, continuations)``.
+    session : Session
+    replay : bool, default=False
+        Whether the journal has to have them all.
+
+    Returns
+    -------
+    values : dict
+        From pair to log-likelihood.
+    """
+    requests = {pair: _request(complete, *pair) for pair in dict.fromkeys(pairs)}
+    keys = {pair: question_key(request) for pair, request in requests.items()}
+    found = session.journal.replies(list(keys.values()))
+    left = [pair for pair, key in keys.items() if key not in found]
+    if left and replay:
+        raise OracleError(
+            f"{session.journal!r} lacks {len(left):,} of {len(keys):,} likelihoods, "
+            "and with replay=True no model is run."
+        )
+    values = {
+        pair: float(found[key].text) for pair, key in keys.items() if key in found
+    }
+    for begin in range(0, len(left), BATCH):
+        batch = left[begin : begin + BATCH]
+        started, start = time.time(), time.perf_counter()
+        computed = complete.log_likelihoods(*zip(*batch, strict=True))
+        seconds = (time.perf_counter() - start) / len(batch)
+        session.journal.record_all(
+            (
+                keys[pair],
+                requests[pair],
+                Attempt(started, seconds, Reply(repr(float(value))), None, None),
+            )
+            for pair, value in zip(batch, computed, strict=True)
+        )
+        values |= {pair: float(v) for pair, v in zip(batch, computed, strict=True)}
+    return values
+
+
+def _request(complete: Any, context: str, continuation: str) -> dict[str, Any]:
+    return {
+        "log_likelihood_of": continuation,
+        "sample": 0,
+        "sent": sent_by(complete, context),
+    }

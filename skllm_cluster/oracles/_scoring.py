@@ -1,0 +1,310 @@
+"""What a model's likelihoods are asked for, and what they say about a triplet.
+
+Pure functions. A request is a pair (context, continuation), and its value is
+log p(continuation | context); whoever computes the values is not known here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._validation import shorten
+from ..protocols import Triplet
+from ._prompts import needs_fence, nouns, triplet_prompt
+
+__all__ = [
+    "first_choice_probability",
+    "option_requests",
+    "pmi_requests",
+    "score_requests",
+    "score_triplets",
+]
+
+Request = tuple[str, str]
+Values = Mapping[Request, float]
+Nouns = str | tuple[str, str]
+
+_OPTIONS = ("Choice 1", "Choice 2")
+
+
+def option_requests(prompt: str) -> list[Request]:
+    r"""Ask how likely each of the two replies to a prompt is.
+
+    Parameters
+    ----------
+    prompt : str
+        Of :func:`triplet_prompt`.
+
+    Returns
+    -------
+    requests : list of (context, continuation), of length 2
+
+    Examples
+    --------
+    >>> option_requests("1 or 2?")
+    [('1 or 2?\n\n', 'Choice 1'), ('1 or 2?\n\n', 'Choice 2')]
+    """
+    return [(f"{prompt}\n\n", option) for option in _OPTIONS]
+
+
+def pmi_requests(
+    anchor: str, choice: str, *, perspective: str, texts: Nouns
+) -> tuple[Request, Request]:
+    r"""Ask how likely a choice is after the anchor, and how likely by itself.
+
+    Parameters
+    ----------
+    anchor, choice : str
+        Line breaks and other runs of white space become one space.
+    perspective : str
+        In what respect the texts are compared, such as "intent".
+    texts : str or (str, str)
+        What the texts are: a plural, or a singular and its plural.
+
+    Returns
+    -------
+    with_anchor, without : (context, continuation)
+        The difference of their values is the pointwise mutual information.
+
+    Examples
+    --------
+    >>> for context, continuation in pmi_requests(
+    ...     "Where is it?", "Not here yet", perspective="intent", texts="utterances"
+    ... ):
+    ...     print(repr(context), "->", continuation)
+    'Write another utterance with the same intent as this one.\n\nWhere is it?\n\n'
+    -> Not here yet
+    'Write one utterance.\n\n' -> Not here yet
+    """
+    singular, _ = nouns(texts)
+    context = f"Write another {singular} with the same {perspective} as this one."
+    shown = _one_line(choice)
+    return (
+        (f"{context}\n\n{_one_line(anchor)}\n\n", shown),
+        (f"Write one {singular}.\n\n", shown),
+    )
+
+
+def first_choice_probability(margin: float, scale: float = 1.0) -> float:
+    r"""Turn a difference of log-likelihoods into a probability.
+
+    Parameters
+    ----------
+    margin : float
+        By how many nats the evidence for the first choice exceeds that for the second.
+    scale : float, default=1.0
+        What the margin is divided by; less than 1 counts as 1.
+
+    Returns
+    -------
+    probability : float in [0, 1]
+        :math:`1 / (1 + e^{-margin / scale})`. 0.5 if the margin is no finite number.
+
+    Examples
+    --------
+    >>> first_choice_probability(0.0), first_choice_probability(float("nan"))
+    (0.5, 0.5)
+    >>> round(first_choice_probability(8.0, scale=8.0), 2)
+    0.73
+    """
+    if not math.isfinite(margin) or not math.isfinite(scale):
+        return 0.5
+    # tanh does not overflow, and of -x it is exactly the opposite.
+    return 0.5 + 0.5 * math.tanh(0.5 * margin / max(scale, 1.0))
+
+
+def score_requests(
+    form: str,
+    triplets: Sequence[Triplet],
+    *,
+    perspective: str,
+    texts: Nouns,
+) -> list[Request]:
+    """Gather what has to be computed to score triplets.
+
+    Parameters
+    ----------
+    form : {"options", "pmi"}
+        See :func:`score_triplets`.
+    triplets : sequence of (anchor, choice 1, choice 2), all str, of length Q
+    perspective : str
+        In what respect the texts are compared, such as "intent".
+    texts : str or (str, str)
+        What the texts are: a plural, or a singular and its plural.
+
+    Returns
+    -------
+    requests : list of (context, continuation)
+        None twice, in the order in which they are first needed. What a text is worth
+        by itself is needed once, in however many triplets it is.
+
+    Raises
+    ------
+    ValueError
+        If ``form`` is neither.
+
+    Examples
+    --------
+    >>> triplets = [("a", "b", "c"), ("b", "a", "c")]
+    >>> len(score_requests("pmi", triplets, perspective="intent", texts="texts"))
+    9
+    """
+    requests_of, _ = _form(form)
+    found: dict[Request, None] = {}
+    for triplet in triplets:
+        found |= dict.fromkeys(requests_of(triplet, perspective, texts))
+    return list(found)
+
+
+def score_triplets(
+    form: str,
+    triplets: Sequence[Triplet],
+    values: Values,
+    *,
+    perspective: str,
+    texts: Nouns,
+) -> NDArray[np.float64]:
+    r"""Say how probable it is that the first choice is the closer one.
+
+    Parameters
+    ----------
+    form : {"options", "pmi"}
+        "options": how likely the replies "Choice 1" and "Choice 2" are. "pmi": how
+        much likelier a text becomes by another, see Notes.
+    triplets : sequence of (anchor, choice 1, choice 2), all str, of length Q
+    values : mapping
+        log p(continuation | context) in nats for each of :func:`score_requests`.
+    perspective : str
+        In what respect the texts are compared, such as "intent".
+    texts : str or (str, str)
+        What the texts are: a plural, or a singular and its plural.
+
+    Returns
+    -------
+    first : ndarray of float, shape (Q,)
+        Probability in [0, 1] that choice 1 is closer, given that one of them is.
+        Exactly 0.5 where nothing can be said: choices that are equal, an empty text
+        ("pmi"), a likelihood that is no finite number. Swapping the choices gives one
+        minus it.
+
+    Raises
+    ------
+    ValueError
+        If ``form`` is neither.
+
+    Notes
+    -----
+    "options": with :math:`d` the log-odds of "Choice 1" against "Choice 2", and
+    :math:`d'` those with the choices in the other order, the log-odds of the first
+    choice are :math:`(d - d') / 2`. What a model adds for a position cancels.
+
+    "pmi": mutual information is symmetric, a model's estimates of it are not, so both
+    directions are added up,
+
+    .. math::
+        m_i = \log \frac{p(c_i \mid a)}{p(c_i)} + \log \frac{p(a \mid c_i)}{p(a)},
+
+    and the log-odds are :math:`(m_1 - m_2) / \sqrt{H}`, where :math:`H = -\log p(a) -
+    \log p(c_1) - \log p(c_2)` is how surprising the texts are by themselves. Sums of
+    many tokens' log-probabilities stray by about the root of their surprise, and the
+    tokens of a text are far from independent: the raw difference would make a model
+    of 135M parameters, right on 0.71 of the triplets, sure of nearly everything.
+    The rule has no constant to fit, and knows no question but the one at hand.
+
+    The wording, the sum over tokens (rather than the mean) and both directions are
+    those that did best for SmolLM2-135M-Instruct on the entropy triplets of Bank77, of
+    some twenty combinations; labels were used for that choice, those of no other
+    corpus. There, the perspective in the context made no difference beyond noise, and
+    a chat template with an instruction in it gained 3 to 5 points on plain contexts.
+
+    Examples
+    --------
+    A model to which "b" is likely after "a", and everything else is the same:
+
+    >>> triplets, wording = (
+    ...     [("a", "b", "c")],
+    ...     {"perspective": "topic", "texts": "texts"},
+    ... )
+    >>> values = {
+    ...     (context, text): -1.0 if "\na\n" in context and text == "b" else -4.0
+    ...     for context, text in score_requests("pmi", triplets, **wording)
+    ... }
+    >>> score_triplets("pmi", triplets, values, **wording).round(2)
+    array([0.7])
+    """
+    _, probability_of = _form(form)
+    found = [probability_of(t, values, perspective, texts) for t in triplets]
+    return np.array(found, dtype=np.float64)  # (Q,)
+
+
+def _pmi_requests(triplet: Triplet, perspective: str, texts: Nouns) -> list[Request]:
+    anchor, first, second = triplet
+    if not all(text.strip() for text in triplet):
+        return []
+    pairs = [(anchor, first), (anchor, second), (first, anchor), (second, anchor)]
+    return [
+        request
+        for given, text in pairs
+        for request in pmi_requests(given, text, perspective=perspective, texts=texts)
+    ]
+
+
+def _pmi_probability(
+    triplet: Triplet, values: Values, perspective: str, texts: Nouns
+) -> float:
+    requests = _pmi_requests(triplet, perspective, texts)
+    if not requests:
+        return 0.5
+    # For (a, c1), (a, c2), (c1, a), (c2, a): with the other text, and without.
+    after = [values[request] for request in requests[::2]]
+    alone = [values[request] for request in requests[1::2]]
+    gains = [a - b for a, b in zip(after, alone, strict=True)]
+    margin = (gains[0] + gains[2]) - (gains[1] + gains[3])
+    surprise = max(-(alone[0] + alone[1] + alone[2]), 0.0)  # of c1, c2 and a
+    return first_choice_probability(margin, math.sqrt(surprise))
+
+
+def _option_requests(triplet: Triplet, perspective: str, texts: Nouns) -> list[Request]:
+    anchor, first, second = triplet
+    prompts = [
+        triplet_prompt(
+            anchor, *shown, perspective=perspective, texts=texts,
+            fence=needs_fence(*triplet),
+        )
+        for shown in ((first, second), (second, first))
+    ]  # fmt: skip
+    return [request for prompt in prompts for request in option_requests(prompt)]
+
+
+def _option_probability(
+    triplet: Triplet, values: Values, perspective: str, texts: Nouns
+) -> float:
+    requests = _option_requests(triplet, perspective, texts)
+    one, two, swapped_one, swapped_two = (values[request] for request in requests)
+    return first_choice_probability(((one - two) - (swapped_one - swapped_two)) / 2)
+
+
+_Form = tuple[
+    Callable[[Triplet, str, Nouns], list[Request]],
+    Callable[[Triplet, Values, str, Nouns], float],
+]
+_FORMS: dict[str, _Form] = {
+    "options": (_option_requests, _option_probability),
+    "pmi": (_pmi_requests, _pmi_probability),
+}
+
+
+def _form(form: str) -> _Form:
+    if form not in _FORMS:
+        raise ValueError(
+            f"form must be one of {tuple(_FORMS)}, got {shorten(form)} instead."
+        )
+    return _FORMS[form]
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
