@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -909,3 +909,33 @@ def test_a_journal_is_used_in_another_process_through_a_connection_of_its_own(
     assert inherited not in connections._OPEN
     with pytest.raises(sqlite3.ProgrammingError, match="closed"):
         inherited.execute("SELECT 1")
+
+
+def test_what_was_asked_in_vain_is_known_with_what_went_wrong_at_last():
+    journal = AnswerJournal()
+    keys = [key for key, _ in map(ask, range(4))]
+    for i in range(4):
+        journal.claim(*ask(i), seconds=60)
+    journal.record(keys[0], FAILED)
+    journal.record(keys[0], Attempt(2.0, 1.0, error="429: slow \ud800 down"))
+    journal.record(keys[1], FAILED)
+    journal.record(keys[1], answered())
+    journal.record(keys[2], answered())
+    assert journal.failures(keys) == {keys[0]: "429: slow \ud800 down"}
+    assert journal.failures([]) == journal.failures(keys[1:]) == {}
+
+
+def test_the_pace_is_that_of_the_latest_answers_that_were_waited_for():
+    journal = AnswerJournal()
+    assert journal.pace() is None
+    old = [(*ask(i), Attempt(0.0, 99.0, reply=Reply("x"))) for i in range(1500)]
+    new = [(*ask(-i), Attempt(0.0, 0.5, reply=Reply("x"))) for i in range(1, 601)]
+    journal.record_all(old)
+    journal.record_all(new)
+    batch = [(*ask(-i), Attempt(0.0, 0.0, reply=Reply("x"))) for i in range(601, 999)]
+    journal.record_all(batch)
+    assert journal.pace() == 0.5
+    with closing(AnswerJournal()) as failing:
+        failing.claim(*ask(0), seconds=60)
+        failing.record(ask(0)[0], FAILED)
+        assert failing.pace() is None

@@ -239,3 +239,22 @@ def test_the_order_of_choices_neither_counts_nor_costs(scoring):
     assert answers.tolist() == [1] * 6
     np.testing.assert_allclose(as_sure, confidence)
     assert sum(model.batches) == n_computed
+
+
+def test_a_plan_counts_likelihoods_and_fit_computes_as_many():
+    model = Local()
+    oracle = LLMOracle(model, scoring="pmi", prices=(1, 1))
+    plan = oracle.plan(TRIPLETS, seconds_per_answer=0.6)
+    assert (plan["cached"], model.batches) == (0, [])
+    assert plan["questions"] == plan["calls"] > 0
+    low, high = plan["tokens"]
+    assert 0 < low < high
+    assert plan["minutes"] == pytest.approx(plan["calls"] * 0.01)
+    oracle.answer_triplets(TRIPLETS)
+    assert sum(model.batches) == plan["calls"]
+    assert oracle.plan(TRIPLETS)["calls"] == 0
+    report = oracle.report()
+    assert (report["n_asked"], report["n_cached"]) == (plan["calls"], 0)
+    oracle.answer_triplets(TRIPLETS)
+    assert oracle.report()["n_cached"] == plan["calls"]
+    assert not oracle.needs_preflight(TRIPLETS * 100)

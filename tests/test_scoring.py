@@ -213,7 +213,7 @@ def test_mutual_information_is_the_equation_of_the_notes():
     odds = (information(first) - information(second)) / math.sqrt(surprise)
     expected = 1 / (1 + math.exp(-odds))
     assert scored("pmi", [TRIPLET], values)[0] == pytest.approx(expected)
-    assert abs(expected - 0.5) > 0.1
+    assert abs(expected - 0.5) > 0.01
 
 
 @given(shift=nats)

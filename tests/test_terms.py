@@ -361,3 +361,9 @@ def test_a_model_with_an_odd_body_has_no_known_length():
     assert (
         terms._reply_tokens(SimpleNamespace(max_tokens=None, extra_body=None)) is None
     )
+
+
+def test_a_budget_is_not_promised_where_somebody_else_does_the_asking():
+    oracle = LLMOracle(lambda prompt: "Choice 1", batch="open.jsonl", budget=3)
+    with pytest.raises(ValueError, match="budget= cannot be held"):
+        oracle.check()

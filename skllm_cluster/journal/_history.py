@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import statistics
 import tempfile
 import weakref
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
 from . import _tables as tables
 from ._connection import Connection
-from ._content import FIELDS, entry
+from ._content import FIELDS, entry, read_request
 from ._file import JournalError, explained
 
 __all__ = ["History"]
@@ -55,6 +56,61 @@ class History:
             mine = self._connections.setdefault(pid, Connection(self.path))
             weakref.finalize(self, mine.close)
         return self._connections[pid]
+
+    def requests(self, keys: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """Look up what questions ask, be they answered or not.
+
+        Parameters
+        ----------
+        keys : sequence of str
+            As :func:`question_key` gives them.
+
+        Returns
+        -------
+        requests : dict of str to dict
+            Of the keys that were claimed or imported, in no particular order.
+
+        Raises
+        ------
+        JournalError
+            If the file cannot be read.
+        """
+        found = self._look_up(keys, tables.requests)
+        with explained(self.path):
+            return {key: read_request(request) for key, request in found}
+
+    def failures(self, keys: Sequence[str]) -> dict[str, str]:
+        """Look up which questions were asked in vain.
+
+        Parameters
+        ----------
+        keys : sequence of str
+            As :func:`question_key` gives them.
+
+        Returns
+        -------
+        failures : dict of str to str
+            Of the keys that have attempts but no answer, what went wrong at last.
+
+        Raises
+        ------
+        JournalError
+            If the file cannot be read.
+        """
+        found = self._look_up(keys, tables.failures)
+        with explained(self.path):
+            return {key: str(json.loads(error)) for key, error in found}
+
+    def _look_up(
+        self,
+        keys: Sequence[str],
+        find: Callable[[sqlite3.Connection, Sequence[str]], list[tuple[str, str]]],
+    ) -> list[tuple[str, str]]:
+        wanted, found = list(dict.fromkeys(keys)), list[tuple[str, str]]()
+        for start in range(0, len(wanted), tables.PAGE):
+            with self._here().reading() as database:
+                found += find(database, wanted[start : start + tables.PAGE])
+        return found
 
     def attempts(self) -> Iterator[dict[str, Any]]:
         """Tell of every attempt, in the order in which they ended.
@@ -124,6 +180,23 @@ class History:
             "median_seconds": statistics.median(seconds) if seconds else None,
             "models": dict(models.most_common()),
         }
+
+    def pace(self) -> float | None:
+        """Say how long an answer has taken of late.
+
+        Returns
+        -------
+        seconds : float or None
+            Median of the latest thousand replies; None if there are none.
+
+        Raises
+        ------
+        JournalError
+            If the file cannot be read.
+        """
+        with self._here().reading() as database:
+            seconds = tables.latest_seconds(database, 1000)
+        return statistics.median(seconds) if seconds else None
 
     def to_jsonl(self, path: str | os.PathLike[str]) -> int:
         """Write every attempt as a line of JSON, with the names of :meth:`attempts`.

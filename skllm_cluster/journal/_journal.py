@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import sqlite3
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from .._validation import shorten
@@ -17,7 +16,6 @@ from ._content import (
     check_key,
     check_seconds,
     read_reply,
-    read_request,
 )
 from ._file import explained
 from ._history import History
@@ -100,39 +98,6 @@ class AnswerJournal(History):
         found = self._look_up(keys, tables.replies)
         with explained(self.path):
             return {key: read_reply(reply) for key, reply in found}
-
-    def requests(self, keys: Sequence[str]) -> dict[str, dict[str, Any]]:
-        """Look up what questions ask, be they answered or not.
-
-        Parameters
-        ----------
-        keys : sequence of str
-            As :func:`question_key` gives them.
-
-        Returns
-        -------
-        requests : dict of str to dict
-            Of the keys that were claimed or imported, in no particular order.
-
-        Raises
-        ------
-        JournalError
-            If the file cannot be read.
-        """
-        found = self._look_up(keys, tables.requests)
-        with explained(self.path):
-            return {key: read_request(request) for key, request in found}
-
-    def _look_up(
-        self,
-        keys: Sequence[str],
-        find: Callable[[sqlite3.Connection, Sequence[str]], list[tuple[str, str]]],
-    ) -> list[tuple[str, str]]:
-        wanted, found = list(dict.fromkeys(keys)), list[tuple[str, str]]()
-        for start in range(0, len(wanted), tables.PAGE):
-            with self._here().reading() as database:
-                found += find(database, wanted[start : start + tables.PAGE])
-        return found
 
     def record(self, key: str, attempt: Attempt) -> None:
         """Keep an attempt at a question; it is durable when this returns.

@@ -21,7 +21,9 @@ __all__ = [
     "counts",
     "enter",
     "extend",
+    "failures",
     "import_one",
+    "latest_seconds",
     "leave",
     "release",
     "replies",
@@ -56,6 +58,29 @@ def requests(
     return database.execute(
         f"SELECT key, request FROM question WHERE key IN ({marks})", keys
     ).fetchall()
+
+
+def failures(
+    database: sqlite3.Connection, keys: Sequence[str]
+) -> list[tuple[str, str]]:
+    """Find the keys that were asked in vain, up to PAGE of them, and why."""
+    marks = ",".join("?" * len(keys))
+    return database.execute(
+        "SELECT key, error FROM question JOIN attempt ON attempt.question = question.id"
+        f" WHERE answered_by IS NULL AND error IS NOT NULL AND key IN ({marks})"
+        " ORDER BY attempt.id",
+        keys,
+    ).fetchall()
+
+
+def latest_seconds(database: sqlite3.Connection, n: int) -> list[float]:
+    """Give how long the latest replies took, those that were waited for."""
+    rows = database.execute(
+        "SELECT seconds FROM attempt WHERE reply IS NOT NULL AND seconds > 0"
+        " ORDER BY id DESC LIMIT ?",
+        (n,),
+    )
+    return [seconds for (seconds,) in rows]
 
 
 def add(database: sqlite3.Connection, key: str, row: Row) -> bool:

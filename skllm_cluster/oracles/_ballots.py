@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from .._validation import shorten
 from ..protocols import Reply, Triplet
 from ._calling import Question
+from ._likelihoods import requests_for
 from ._preflight import NEITHER
 from ._prompts import (
     fit_text,
@@ -28,6 +29,7 @@ __all__ = [
     "ballots_for",
     "count_votes",
     "fit_texts",
+    "questions_for",
     "questions_of",
     "replies_to",
     "with_neither",
@@ -91,6 +93,13 @@ def ballots_for(
 def questions_of(ballots: Sequence[Ballot]) -> dict[str, Question]:
     """Gather the distinct questions by key."""
     return {question.key: question for ballot in ballots for question, _ in ballot}
+
+
+def questions_for(oracle: Any, triplets: Sequence[Triplet]) -> dict[str, Question]:
+    """Gather what has to be asked, or computed, about triplets, by key."""
+    if oracle.scoring == "reply":
+        return questions_of(ballots_for(oracle, triplets))
+    return requests_for(oracle, triplets)
 
 
 def replies_to(

@@ -30,6 +30,7 @@ CLAIM_SECONDS = 300.0
 POLL_SECONDS = 0.05  # between looks at what another process is asking
 # One question that cannot be answered is left out; so many in a row are an outage.
 OUTAGE = 3
+USUAL_REPLY = 50  # tokens that a reply is taken for in a limit of tokens a minute
 
 
 @dataclass(frozen=True)
@@ -155,10 +156,13 @@ class _Calls:
         self.error: BaseException | None = None
         self.elsewhere: list[Question] = []  # being asked by somebody else
         self.given_up: list[Exception] = []  # since the last answer
+        self.given_up_last: Exception | None = None
+        self.failed_before: Mapping[str, str] = {}
         self.settled = threading.Condition()  # of the reservations
         self.n_reserved = 0
 
     def make(self, questions: Sequence[Question]) -> None:
+        self.failed_before = self.journal.failures([q.key for q in questions])
         self._in_threads(questions)
         if self.elsewhere:
             _log.info("%d questions are being asked elsewhere", len(self.elsewhere))
@@ -171,8 +175,8 @@ class _Calls:
             self.progress(self.outcome)
             # Who asked may have died or given up: then the claim is free.
             self._in_threads([q for q in waiting if q.key not in found])
-        if self.given_up and self.error is None and not self.outcome.replies:
-            self.error = self.given_up[-1]
+        if self.error is None and not self.outcome.replies:
+            self.error = self.given_up_last
         if self.error is not None:
             raise self.error
 
@@ -246,7 +250,7 @@ class _Calls:
     def _attempt(self, question: Question) -> Exception | None:
         """Call once, when that is allowed; give the error, if there was one."""
         bound = self.terms.bound(question.prompt)
-        expected = self.terms.estimate(question.prompt) + bound[1]
+        expected = self.terms.estimate(question.prompt) + min(bound[1], USUAL_REPLY)
         ticket = self.limiter.begin(expected, self.over.is_set)
         if ticket is None:
             return None
@@ -353,7 +357,10 @@ class _Calls:
 
     def _give_up(self, question: Question, error: Exception) -> None:
         with self.lock:
-            self.given_up.append(error)
+            self.given_up_last = error
+            # What failed in an earlier run, too, says nothing of the server now.
+            if question.key not in self.failed_before:
+                self.given_up.append(error)
         self._leave_out(question, error)
         if len(self.given_up) >= OUTAGE:
             raise error

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from ..journal import Attempt, question_key
 from ..protocols import Reply, Triplet
+from ._calling import Question
 from ._requests import sent_by
 from ._scoring import score_requests, score_triplets
 from ._session import OracleError, Session
 
-__all__ = ["look_up_likelihoods", "score"]
+__all__ = ["look_up_likelihoods", "requests_for", "score"]
 
 BATCH = 512  # pairs between two writes to the journal
 
@@ -36,8 +37,19 @@ def score(
     first = score_triplets(oracle.scoring, triplets, values, **wording)  # (Q,)
     answers = np.where(first > 0.5, 0, np.where(first < 0.5, 1, -1))
     confidence = np.where(answers < 0, np.nan, np.maximum(first, 1 - first))
-    session.add(n_usable=int((answers >= 0).sum()))
+    n_usable = int((answers >= 0).sum())
+    session.add(n_usable=n_usable, n_unusable=len(answers) - n_usable)
     return answers, confidence
+
+
+def requests_for(oracle: Any, triplets: Sequence[Triplet]) -> dict[str, Question]:
+    """Gather what :func:`score` would compute, by key."""
+    pairs = score_requests(
+        oracle.scoring, triplets, perspective=oracle.perspective, texts=oracle.texts
+    )
+    requests = [(_request(oracle.complete, *pair), "".join(pair)) for pair in pairs]
+    questions = [Question(question_key(r), r, prompt) for r, prompt in requests]
+    return {question.key: question for question in questions}
 
 
 def look_up_likelihoods(
@@ -72,6 +84,7 @@ def look_up_likelihoods(
             f"{session.journal!r} lacks {len(left):,} of {len(keys):,} likelihoods, "
             "and with replay=True no model is run."
         )
+    session.add(n_cached=len(keys) - len(left))
     values = {
         pair: float(found[key].text) for pair, key in keys.items() if key in found
     }
@@ -88,6 +101,7 @@ def look_up_likelihoods(
             )
             for pair, value in zip(batch, computed, strict=True)
         )
+        session.add(n_asked=len(batch))
         values |= {pair: float(v) for pair, v in zip(batch, computed, strict=True)}
     return values
 

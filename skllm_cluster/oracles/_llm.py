@@ -16,7 +16,7 @@ from ._ballots import (
     ballots_for,
     count_votes,
     fit_texts,
-    questions_of,
+    questions_for,
     replies_to,
     with_neither,
 )
@@ -312,15 +312,13 @@ class LLMOracle(SharesSession, BaseEstimator):
         """
         self.check()
         session = self._session()
-        ballots = ballots_for(self, fit_texts(self, session, triplets))
-        questions = questions_of(ballots)
+        questions = questions_for(self, fit_texts(self, session, triplets))
         found = session.journal.replies(list(questions))
         left = [q for key, q in questions.items() if key not in found]
         counts = {"questions": len(questions), "cached": len(found), "calls": len(left)}
-        if seconds_per_answer is None:
-            seconds_per_answer = session.journal.summary()["median_seconds"]
+        pace = session.journal.pace() if seconds_per_answer is None else None
         spent = session.journal.spent(session.ledger)
-        return counts | look_ahead(left, self, spent, seconds_per_answer)
+        return counts | look_ahead(left, self, spent, pace or seconds_per_answer)
 
     def read_batch(self, path: str | PathLike[str]) -> dict[str, int]:
         """Take the results of a batch into the journal.

@@ -134,14 +134,18 @@ def look_ahead(
     n, most = len(questions), _reply_tokens(oracle.complete)
     ranges = [token_range(question.prompt) for question in questions]
     prompt = (sum(r[0] for r in ranges), sum(r[1] + TEMPLATE for r in ranges))
-    reply = (n, n * (UNLIMITED if most is None else most))
+    if oracle.scoring != "reply":  # nothing is said, and one after the other
+        most, n_jobs = 0, 1
+    else:
+        n_jobs = oracle.n_jobs
+    reply = (0 if most == 0 else n, n * (UNLIMITED if most is None else most))
     tokens = (prompt[0] + reply[0], prompt[1] + reply[1])
     of_prompt, of_reply = check_prices(oracle.prices)
     cost = tuple(
         (p * of_prompt + r * of_reply) / 1e6 for p, r in zip(prompt, reply, strict=True)
     )
     minutes = [
-        n * seconds_per_answer / oracle.n_jobs / 60 if seconds_per_answer else None,
+        n * seconds_per_answer / n_jobs / 60 if seconds_per_answer else None,
         n / oracle.requests_per_minute if oracle.requests_per_minute else None,
         tokens[1] / oracle.tokens_per_minute if oracle.tokens_per_minute else None,
     ]
@@ -205,6 +209,11 @@ def check_settings(oracle: Any) -> None:
 
 
 def _check_scoring(oracle: Any) -> None:
+    if oracle.batch is not None and oracle.budget is not None:
+        raise ValueError(
+            "batch= asks nothing, so budget= cannot be held. Set the limit with the "
+            "provider, or ask for fewer questions."
+        )
     if oracle.scoring == "reply":
         return
     if not callable(getattr(oracle.complete, "log_likelihoods", None)):

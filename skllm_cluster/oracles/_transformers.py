@@ -77,8 +77,7 @@ class TransformersChat(BaseEstimator):
     Attributes
     ----------
     n_cut_ : int
-        Distinct prompts that were too long and lost their beginning, in all calls of
-        this model and its clones.
+        Prompts that were too long and lost their beginning, of this model and clones.
 
     See Also
     --------
@@ -90,10 +89,10 @@ class TransformersChat(BaseEstimator):
     Replies are greedy: always the likeliest token, so the same prompt has the same
     reply. Threads take turns.
 
-    Likelihoods do not depend on what else is in a batch, up to rounding: about 1e-4 of
-    a sum in float32. In bfloat16 the sum over a sentence's tokens strays by 0.1 on
-    average and 0.6 at most (SmolLM2-135M, 120 sentences), which is little beside the
-    10 by which two choices typically differ, and makes it about three times as fast.
+    Likelihoods do not depend on what else is in a batch, up to rounding: 1e-4 of a sum
+    in float32. In bfloat16, about three times as fast, a sentence's log-likelihood
+    strays by 0.1 on average and 0.7 at most (SmolLM2-135M, 120 sentences); two choices
+    typically differ by 10.
 
     Texts are data: what looks like a special token of the model is read as letters.
 
@@ -179,10 +178,10 @@ class TransformersChat(BaseEstimator):
         Parameters
         ----------
         contexts : sequence of str, of length n
-            Each is put to the model like a prompt. With a chat template, white space at
-            its end is left out; without one, spaces there are counted as the beginning
-            of the continuation, where vocabularies have them. After an empty context
-            come the texts that begin a document.
+            Put to the model like prompts. With a chat template, white space at the end
+            is left out; without one, spaces there count as the beginning of the
+            continuation, where vocabularies have them. An empty one is the beginning of
+            a document.
         continuations : sequence of str, of length n
 
         Returns
@@ -236,10 +235,9 @@ class TransformersChat(BaseEstimator):
         check_number(self, "batch_size", low=1)
         check_number(self, "max_tokens", low=1)
         check_number(self, "max_length", low=2, optional=True)
-        needed = ["torch", "transformers"]
-        if self.gguf_file is not None:
-            needed += ["accelerate", "gguf"]  # transformers reads GGUF with both
-        for module in needed:
+        # transformers reads GGUF with the help of both.
+        extra = [] if self.gguf_file is None else ["accelerate", "gguf"]
+        for module in ["torch", "transformers", *extra]:
             import_extra(module, type(self).__name__)
 
     def request(self, prompt: str) -> dict[str, Any]:
@@ -285,8 +283,9 @@ class TransformersChat(BaseEstimator):
                 "GGUF file: TransformersChat(its folder, gguf_file=its name)."
             )
         local = path.is_dir()
-        if not local and (path.is_absolute() or str(path).startswith((".", "~"))):
-            raise ValueError(f"model: there is no folder {shorten(str(path), 200)}.")
+        given = os.fspath(self.model)
+        if not local and (path.is_absolute() or given.startswith((".", "~"))):
+            raise ValueError(f"model: there is no folder {shorten(given, 200)}.")
         if local and self.gguf_file and not (path / self.gguf_file).is_file():
             raise ValueError(
                 f"gguf_file: there is no {self.gguf_file!r} in {shorten(str(path))}."
@@ -305,19 +304,27 @@ class TransformersChat(BaseEstimator):
         shared = self._share()
         with shared.lock, torch.inference_mode():
             if shared.loaded is None:
-                device = self._torch_device()
-                shared.loaded = load(
-                    str(self.model),
-                    dtype=choose_dtype(self.dtype, device),
-                    device=device,
-                    gguf_file=self.gguf_file,
-                    revision=self.revision,
-                )
+                shared.loaded = self._load()
             options = self.template_options or {}
             yield (
                 shared.loaded,
                 shared.loaded.frame(self.chat, options, self.max_length),
             )
+
+    def _load(self) -> CausalModel:
+        device = self._torch_device()
+        try:
+            return load(
+                str(self.model),
+                dtype=choose_dtype(self.dtype, device),
+                device=device,
+                gguf_file=self.gguf_file,
+                revision=self.revision,
+            )
+        except OSError as error:
+            raise OSError(
+                f"TransformersChat could not load {self._name()!r}: {error}"
+            ) from error
 
     def _torch_device(self) -> Any:
         import torch
@@ -378,7 +385,9 @@ def _fingerprint(model: Path, gguf_file: str | None) -> str | None:
     if gguf_file is not None:
         files = [model / gguf_file]
     else:
-        files = sorted(p for p in model.iterdir() if p.suffix in _SUFFIXES)
+        files = [
+            p for p in sorted(model.iterdir()) if p.suffix in _SUFFIXES and p.is_file()
+        ]
     digest = hashlib.sha256()
     for path in files:
         size = path.stat().st_size
