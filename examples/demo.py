@@ -133,18 +133,17 @@ def draw(fits, path, how):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--oracle", choices=["simulated", "local"], default="simulated")
-    parser.add_argument("--questions", type=int, default=600)
+    parser.add_argument("--questions", type=int, help="600, or 300 of the local model")
     parser.add_argument("--picture", type=Path, default=Path("demo_output/demo.png"))
     options = parser.parse_args()
     texts, both = load_support_messages(return_labels=True)
     model = local_model() if options.oracle == "local" else None
+    n_questions = options.questions or (600 if model is None else 300)
     how = "SIMULATED, 90 % right" if model is None else "of a real, small, local model"
     print(f"{len(texts)} customer messages, made up; answers {how}.")
     fits = []
     for perspective, labels in both.items():
-        rows, base, tuned = compare(
-            texts, labels, perspective, options.questions, model
-        )
+        rows, base, tuned = compare(texts, labels, perspective, n_questions, model)
         show(f"Clusters by {perspective} ({len(set(labels))})", rows)
         fits.append((perspective, labels, base, tuned, rows))
     options.picture.parent.mkdir(parents=True, exist_ok=True)

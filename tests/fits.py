@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import zlib
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -15,6 +16,8 @@ from skllm_cluster import ClusterLLMClusterer
 from skllm_cluster.datasets import load_support_messages
 from skllm_cluster.embedders import HashingEmbedder
 from skllm_cluster.oracles import LLMOracle, OpenAIChat
+
+os.environ["NO_PROXY"] = "127.0.0.1"  # also in processes that begin later
 
 N_TEXTS, N_QUESTIONS = 200, 120
 #: Distinct prompts of one fit: one half of the pilot is part of the questions.

@@ -22,6 +22,7 @@ from faults import (
     error,
     html,
     in_turn,
+    odd_forms,
     unsupported,
 )
 from fits import (
@@ -168,6 +169,21 @@ def test_a_crowded_server_is_given_time_and_answers_everything(smooth):
     assert report["n_retries"] == server.outcomes[429] > 0
     assert report["n_calls"] == len(server.requests)
     assert server.outcomes[200] == N_PROMPTS
+
+
+def test_a_good_reply_counts_in_whatever_form_it_comes(smooth):
+    fault_of = sprinkled(odd_forms(""), 0.8)
+
+    def answer(prompt):
+        said = simulated(prompt)
+        return {None: said, **odd_forms(said)}[fault_of(prompt)]
+
+    with ChatServer(answer) as server:
+        fitted = clusterer(server.url).fit(messages())
+    assert {fault_of(prompt) for prompt in prompts(server)} == {None, *odd_forms("")}
+    assert set(prompts(server).values()) == {1}
+    assert asked_of(fitted)["n_usable"] == N_PROMPTS
+    np.testing.assert_array_equal(fitted.labels_, smooth.labels_)
 
 
 def test_a_fit_inside_a_running_event_loop_asks_as_any_other(smooth):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -18,7 +19,8 @@ from ._session import OracleError, Session
 
 __all__ = ["look_up_likelihoods", "requests_for", "score"]
 
-BATCH = 512  # pairs between two writes to the journal
+_log = logging.getLogger(__name__)
+BATCH = 64  # pairs between two writes to the journal: seconds of work
 
 
 def score(
@@ -88,7 +90,9 @@ def look_up_likelihoods(
     values = {
         pair: float(found[key].text) for pair, key in keys.items() if key in found
     }
+    left.sort(key=lambda pair: len(pair[0]) + len(pair[1]))  # like lengths together
     for begin in range(0, len(left), BATCH):
+        _log.debug("%d of %d likelihoods", begin, len(left))
         batch = left[begin : begin + BATCH]
         started, start = time.time(), time.perf_counter()
         computed = complete.log_likelihoods(*zip(*batch, strict=True))

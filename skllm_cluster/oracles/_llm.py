@@ -48,7 +48,7 @@ class LLMOracle(SharesSession, BaseEstimator):
         What the texts are: a plural noun phrase with the noun last, or singular and
         plural. ``PAPER_WORDINGS`` has this and the perspective for the paper's corpora.
     template : str, optional
-        A prompt of yours, with fields {anchor}, {first}, {second} and, if you like,
+        A prompt of yours, with fields {anchor}, {first}, {second} and, perhaps,
         {perspective}, {texts} and {text}.
     fence : {"auto", "always", "never"}, default="auto"
         Whether texts are quoted, to be told from the prompt. "auto": if one of the
@@ -72,7 +72,7 @@ class LLMOracle(SharesSession, BaseEstimator):
     max_characters : int, default=2000
         Longer texts are cut, and counted, or refused.
     long_texts : {"cut", "raise"}, default="cut"
-        Which of the two.
+        Which.
     journal : path, AnswerJournal or None, default=None
         Where replies are kept, see :class:`~skllm_cluster.journal.AnswerJournal`. None:
         in memory, as long as this oracle and its clones live.
@@ -123,8 +123,6 @@ class LLMOracle(SharesSession, BaseEstimator):
 
     Examples
     --------
-    Any function will do as a model; this one goes by the alphabet:
-
     >>> from skllm_cluster.oracles import LLMOracle
     >>> def complete(prompt):
     ...     first, second = prompt.splitlines()[3:5]
@@ -376,7 +374,7 @@ class LLMOracle(SharesSession, BaseEstimator):
         return self._session().report()
 
     def needs_preflight(self, triplets: Sequence[Triplet]) -> bool:
-        """Say whether so many calls are to be made that a pilot is worth its price.
+        """Say whether a pilot is worth its price.
 
         Parameters
         ----------
@@ -385,11 +383,14 @@ class LLMOracle(SharesSession, BaseEstimator):
         Returns
         -------
         needed : bool
-            Whether at least twice as many replies are missing as ``preflight``.
+            If at least twice as many replies are missing as ``preflight``.
         """
         if not self.preflight or self.scoring != "reply" or self.batch is not None:
             return False
-        return bool(self.plan(triplets)["calls"] >= 2 * self.preflight)
+        session = self._session()
+        questions = questions_for(self, fit_texts(self, session, triplets))
+        n_missing = len(questions) - len(session.journal.replies(list(questions)))
+        return n_missing >= 2 * self.preflight
 
     def _pilot(self, triplets: list[Triplet], swapped: bool) -> NDArray[np.intp]:
         """Answer a pilot's questions in one order."""
