@@ -165,8 +165,9 @@ def tells_confidence(oracle: Any) -> bool:
     If a subclass, or the object itself, has an ``answer_triplets`` of its own but no
     ``judge_triplets``, then the former is what it wants to be asked.
     """
-    if "answer_triplets" in getattr(oracle, "__dict__", {}):
-        return "judge_triplets" in oracle.__dict__
+    own = getattr(oracle, "__dict__", {})
+    if "answer_triplets" in own or "judge_triplets" in own:
+        return "judge_triplets" in own
     for ancestor in type(oracle).__mro__:
         if "judge_triplets" in vars(ancestor):
             return True

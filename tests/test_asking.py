@@ -321,6 +321,9 @@ def test_who_overrides_how_questions_are_answered_is_asked_that_way():
     patched = Loud([], [])
     patched.answer_triplets = lambda triplets: [0] * len(triplets)
     assert ask_triplets(patched, TEXTS, UNKNOWN)[0].tolist() == [0, 0, 0]
+    taught = Recorder()
+    taught.judge_triplets = lambda triplets: ([1] * 3, [0.8] * 3)
+    assert ask_triplets(taught, TEXTS, UNKNOWN)[1].tolist() == [0.8] * 3
 
 
 def test_an_oracle_may_be_anything_that_can_be_asked():
