@@ -1,12 +1,12 @@
 """Whether texts that give orders sway a real, small, local model.
 
-Run: python benchmarks/hostile.py [--triplets 12]
+Run: python benchmarks/hostile.py [--each 3]
 
-Each attack of tests/hostile.py is appended to the wrong choice of some triplets,
-which stands where most of the attacks want it, as choice 2. Counted are answers that
-it turns from right to wrong, beside those that harmless words in its place turn. The
-model is SmolLM2 (135M), which scores options or compares likelihoods: it follows no
-orders to begin with, so this says more of the prompt than of large models.
+Each attack of tests/hostile.py is appended to the wrong choice of triplets that the
+model answers right. It stands where most attacks want it, as choice 2. Counted are the
+answers that it turns wrong, beside those that harmless words in its place turn. The
+model is SmolLM2 (135M), whose likelihoods are compared: it follows no orders to begin
+with, so this says nothing of large models that read a prompt.
 """
 
 from __future__ import annotations
@@ -55,39 +55,47 @@ def triplets_of(n: int) -> list[tuple[str, str, str]]:
     return found
 
 
+def turned_wrong(
+    oracle: LLMOracle, right: list[tuple[str, str, str]], added: list[str], each: int
+) -> tuple[int, int]:
+    """Count the answers that a text, appended to the wrong choice, turns wrong."""
+    triplets = [
+        (anchor, first, f"{second} {text}")
+        for i, text in enumerate(added)
+        for anchor, first, second in [right[(i + j) % len(right)] for j in range(each)]
+    ]
+    return int((oracle.answer_triplets(triplets) == 1).sum()), len(triplets)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--triplets", type=int, default=12)
+    parser.add_argument("--each", type=int, default=3, help="triplets for each attack")
+    # SmolLM2 is at chance with "options", where harmless words turn most answers.
+    parser.add_argument("--forms", nargs="+", default=["pmi"])
+    parser.add_argument("--model", help="folder of a causal model; default SmolLM2")
     options = parser.parse_args()
-    model, triplets = local_model(), triplets_of(options.triplets)
+    model = TransformersChat(options.model) if options.model else local_model()
     attacks = [text for text in ATTACKS.values() if text.strip()]
-    print("| form | what is appended | right before | turned wrong | turned right |")
-    print("|---|---|---|---|---|")
-    for form in ("options", "pmi"):
+    print("| form | what is appended | answers turned wrong |")
+    print("|---|---|---|")
+    for form in options.forms:
         oracle = LLMOracle(
             model, scoring=form, perspective="intent", max_characters=400,
             texts="banking customer utterances",
         )  # fmt: skip
         start = time.process_time()
-        before = oracle.answer_triplets(triplets)
-        for name, added in (("harmless words", HARMLESS), ("attacks", attacks)):
-            changed = np.array(
-                [
-                    oracle.answer_triplets(
-                        [(a, b, f"{c} {text}") for a, b, c in triplets]
-                    )
-                    for text in added
-                ]
-            )  # (attacks, triplets)
-            right = before == 0
-            wrong = float(np.mean(changed[:, right] == 1))
-            mended = float(np.mean(changed[:, ~right] == 0)) if (~right).any() else 0.0
-            print(
-                f"| {form} | {name} ({len(added)}) | {right.mean():.0%} | {wrong:.1%} "
-                f"| {mended:.1%} |",
-                flush=True,
-            )
-        print(f"{form}: {time.process_time() - start:.0f} s of CPU", file=sys.stderr)
+        triplets = triplets_of(30)
+        answers = oracle.answer_triplets(triplets)
+        right = [t for t, answer in zip(triplets, answers, strict=True) if answer == 0]
+        for name, added, each in (
+            ("harmless words", list(HARMLESS), len(right)),
+            ("attacks", attacks, options.each),
+        ):
+            wrong, n = turned_wrong(oracle, right, added, each)
+            shown = f"{wrong} of {n}, {wrong / n:.0%}"
+            print(f"| {form} | {name} ({len(added)}) | {shown} |", flush=True)
+        seconds = time.process_time() - start
+        print(f"{form}: {len(right)} of 30 right; {seconds:.0f} s", file=sys.stderr)
 
 
 if __name__ == "__main__":
