@@ -51,16 +51,21 @@ FITS = {
 class Kept:
     """Answers triplets with what was answered before."""
 
-    def __init__(self, triplets, answers, confidence=None):
+    def __init__(self, triplets, answers):
         self.answers = dict(zip(triplets, answers, strict=True))
-        if confidence is not None:
-            self.confidence = dict(zip(triplets, confidence, strict=True))
-            self.judge_triplets = self._judge  # an oracle that tells how sure it is
 
     def answer_triplets(self, triplets):
         return np.array([self.answers[t] for t in triplets])
 
-    def _judge(self, triplets):
+
+class KeptAndSure(Kept):
+    """Says how sure it was, too, which makes answers count by that."""
+
+    def __init__(self, triplets, answers, confidence):
+        super().__init__(triplets, answers)
+        self.confidence = dict(zip(triplets, confidence, strict=True))
+
+    def judge_triplets(self, triplets):
         sure = np.array([self.confidence[t] for t in triplets])
         return self.answer_triplets(triplets), sure
 
@@ -113,7 +118,7 @@ def oracle_for(condition, texts, asked):
     if condition == "self":
         return Kept(triplets, asked["nearer"])
     if condition == "weighted":
-        return Kept(triplets, answers, sure)
+        return KeptAndSure(triplets, answers, sure)
     if condition == "half":
         unsure = np.argsort(sure, kind="stable")[: len(sure) // 2]
         answers[unsure] = -1

@@ -209,17 +209,21 @@ def score_triplets(
         m_i = \log \frac{p(c_i \mid a)}{p(c_i)} + \log \frac{p(a \mid c_i)}{p(a)},
 
     and the log-odds are :math:`(m_1 - m_2) / \sqrt{H}`, where :math:`H = -\log p(a) -
-    \log p(c_1) - \log p(c_2)` is how surprising the texts are by themselves. Sums of
-    many tokens' log-probabilities stray by about the root of their surprise, and the
-    tokens of a text are far from independent: the raw difference would make a model
-    of 135M parameters, right on 0.71 of the triplets, sure of nearly everything.
-    The rule has no constant to fit, and knows no question but the one at hand.
+    \log p(c_1) - \log p(c_2)` is how surprising the texts are by themselves: a sum of
+    many tokens' log-probabilities strays by about the root of their surprise. The rule
+    has no constant to fit, and knows no question but the one at hand. The undivided
+    difference is 10 nats on average for SmolLM2-135M-Instruct, a confidence of 0.95 in
+    answers of which 0.71 are right; divided, the confidence is 0.68.
 
-    The wording, the sum over tokens (rather than the mean) and both directions are
-    those that did best for SmolLM2-135M-Instruct on the entropy triplets of Bank77, of
-    some twenty combinations; labels were used for that choice, those of no other
-    corpus. There, the perspective in the context made no difference beyond noise, and
-    a chat template with an instruction in it gained 3 to 5 points on plain contexts.
+    How that model fares on 1,024 entropy triplets, counting those that the labels
+    determine, beside the cosine similarity of MiniLM: Bank77 0.715 (MiniLM 0.685),
+    MASSIVE intents 0.693 (0.670), GoEmotions 0.538 (0.527), with standard errors of 2,
+    2 and 4 points. On emotions it is no better than chance, whatever its confidence
+    says there. The wording, the sum over tokens (rather than the mean) and the two
+    directions were chosen with the labels of Bank77, from 17 wordings and 6 ways to
+    count; no label of the others was looked at. There, two directions gained 1 to 5
+    points on one; plain contexts were right on 0.65 to 0.69, instructions in the chat
+    template on 0.68 to 0.72; naming the perspective made no difference.
 
     Examples
     --------

@@ -90,7 +90,7 @@ class TransformersChat(BaseEstimator):
     reply. Threads take turns.
 
     Likelihoods do not depend on what else is in a batch, up to rounding: 1e-4 of a sum
-    in float32. In bfloat16, about three times as fast, a sentence's log-likelihood
+    in float32. In bfloat16, two to three times as fast, a sentence's log-likelihood
     strays by 0.1 on average and 0.7 at most (SmolLM2-135M, 120 sentences); two choices
     typically differ by 10.
 
