@@ -1,4 +1,4 @@
-"""Which questions are worth asking: triplets for the perspective stage."""
+"""Which questions are worth asking: triplets for the perspective, pairs for k."""
 
 from __future__ import annotations
 
@@ -10,8 +10,16 @@ from sklearn.cluster import AgglomerativeClustering, MiniBatchKMeans
 from sklearn.utils import check_array, check_random_state
 
 from ._drawing import Members, draw_triplets, random_sides
+from ._pairs import merge_pairs, pair_weights
 
-__all__ = ["ambiguity", "entropy_triplets", "precluster", "random_triplets"]
+__all__ = [
+    "ambiguity",
+    "entropy_triplets",
+    "merge_pairs",
+    "pair_weights",
+    "precluster",
+    "random_triplets",
+]
 
 # Ward's linkage holds n^2 / 2 distances of 8 bytes: 400 MB at this size.
 WARD_LIMIT = 10_000

@@ -11,9 +11,11 @@ from numpydoc.validate import validate
 MODULES = [
     "skllm_cluster",
     "skllm_cluster.adaptation",
+    "skllm_cluster.criteria",
     "skllm_cluster.datasets",
     "skllm_cluster.embedders",
     "skllm_cluster.guard",
+    "skllm_cluster.hierarchy",
     "skllm_cluster.journal",
     "skllm_cluster.losses",
     "skllm_cluster.metrics",

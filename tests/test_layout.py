@@ -24,14 +24,16 @@ HEAVY = ("openai", "sentence_transformers", "torch", "transformers")
 ESTIMATORS = {"_clusterllm"}
 LEAVES = {p.stem for p in ROOT.glob("*.py")} - ESTIMATORS - {"__init__"}
 SEAMS = {"embedders", "oracles"}
-FOLDERS = {"journal"}  # leaves of more than one file
+FOLDERS = {"criteria", "journal"}  # leaves of more than one file
 # What a leaf may know, and who may know more.
 GROUND = {"_validation", "protocols"}
 FURTHER = {
     "_asking": {"metrics"},
+    "_pairs": {"_tree"},
     "adaptation": {"losses"},
+    "hierarchy": {"_tree", "_ward"},
     "oracles": {"journal"},
-    "sampling": {"_drawing"},
+    "sampling": {"_drawing", "_pairs"},
 }
 
 
