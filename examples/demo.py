@@ -141,6 +141,8 @@ def main():
     n_questions = options.questions or (600 if model is None else 300)
     how = "SIMULATED, 90 % right" if model is None else "of a real, small, local model"
     print(f"{len(texts)} customer messages, made up; answers {how}.")
+    if model is not None:
+        print("It runs on this machine: ten minutes or more of CPU for 300 questions.")
     fits = []
     for perspective, labels in both.items():
         rows, base, tuned = compare(texts, labels, perspective, n_questions, model)
