@@ -24,13 +24,18 @@ __all__ = [
 ]
 
 
-def check_oracle(oracle: Any) -> None:
+def check_oracle(oracle: Any, random_state: Any = 0) -> None:
     """Check that an oracle can answer triplets, before it is asked.
 
     Raises
     ------
     TypeError
         If it has no method ``answer_triplets``.
+
+    Warns
+    -----
+    UserWarning
+        If it keeps answers that another fit would not ask for.
     """
     if not callable(getattr(oracle, "answer_triplets", None)):
         raise TypeError(
@@ -40,6 +45,14 @@ def check_oracle(oracle: Any) -> None:
         )
     if callable(getattr(oracle, "check", None)):
         oracle.check()
+    if getattr(oracle, "journal", None) is not None and random_state is None:
+        warnings.warn(
+            "The oracle keeps answers, but with random_state=None every fit draws "
+            "other questions, for which they are of no use. Set random_state=0, or any "
+            "other number.",
+            UserWarning,
+            stacklevel=5,
+        )
 
 
 def check_labels(y: ArrayLike | None, n: int) -> NDArray[np.intp] | None:

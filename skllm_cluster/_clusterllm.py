@@ -345,7 +345,7 @@ class ClusterLLMClusterer(
         )  # fmt: skip
         check_number(self, "smooth_neighbors", low=0)
         if self.oracle is not None:
-            check_oracle(self.oracle)
+            check_oracle(self.oracle, self.random_state)
 
     def _begin(self, X: Any, y: Any, texts: Any) -> Any:
         """Check everything and embed; nothing is asked before this."""

@@ -12,6 +12,7 @@ from functools import partial
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from threads import together
 
 from skllm_cluster.journal import AnswerJournal, JournalError, question_key
 from skllm_cluster.oracles import _calling as calling
@@ -83,29 +84,6 @@ def ask(complete, questions, journal=None, *, outcome=None, progress=None, **ter
         outcome=outcome,
     )
     return outcome
-
-
-def together(*functions):
-    """Run functions at the same time; fail if one of them does not come to an end."""
-    results, start = {}, threading.Barrier(len(functions))
-
-    def run(i, function):
-        start.wait(10)
-        try:
-            results[i] = function()
-        except BaseException as error:
-            results[i] = error
-
-    threads = [
-        threading.Thread(target=run, args=pair, daemon=True)
-        for pair in enumerate(functions)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
-        assert not thread.is_alive(), "dead-locked"
-    return [results[i] for i in range(len(functions))]
 
 
 def attempts(journal):
@@ -510,6 +488,27 @@ def test_who_waits_to_try_again_leaves_when_all_is_over(monkeypatch):
 
     (error,) = together(lambda: ask(complete, make_questions(2), n_jobs=2))
     assert error.status_code == 401
+
+
+def test_a_claim_lasts_as_long_as_the_queue_and_is_renewed_for_a_retry(monkeypatch):
+    journal, claimed, extended = AnswerJournal(), [], []
+    claim, extend = journal.claim, journal.extend
+    monkeypatch.setattr(
+        journal, "claim",
+        lambda *a, seconds: claimed.append(seconds) or claim(*a, seconds=seconds),
+    )  # fmt: skip
+    monkeypatch.setattr(
+        journal, "extend",
+        lambda *a, seconds: extended.append(seconds) or extend(*a, seconds=seconds),
+    )  # fmt: skip
+    model = failing([ServerError(500)])
+    ask(model, make_questions(1), journal, max_retries=1, max_retry_seconds=9.0)
+    assert claimed == extended == [calling.CLAIM_SECONDS + 9.0]
+    calls = calling._Calls(
+        model, journal, Terms(n_jobs=16, requests_per_minute=1.0), str, str, Outcome()
+    )
+    # Fifteen others may begin before, one a minute.
+    assert calls._patience(make_questions(1)[0]) >= 15 * 60
 
 
 def test_who_waits_for_a_rate_leaves_when_all_is_over(monkeypatch):

@@ -1068,3 +1068,17 @@ def test_what_a_budget_allowed_is_used(texts, topics):
     assert "budget allowed no more calls" in str(told[0].message)
     assert (clusterer.answers_ >= 0).sum() <= 60
     assert clusterer.oracle_report_["rounds"][0]["oracle"]["n_calls"] == 60
+
+
+def test_who_keeps_answers_is_told_to_draw_the_same_questions_again(
+    texts, topics, tmp_path
+):
+    oracle = LLMOracle(
+        knowing(texts, topics, []), journal=tmp_path / "answers.db", preflight=0
+    )
+    with pytest.warns(UserWarning, match="Set random_state=0"):
+        make(oracle, n_questions=40, random_state=None).plan(texts)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        make(oracle, n_questions=40).plan(texts)
+        make(LLMOracle(oracle.complete), random_state=None).plan(texts)

@@ -156,7 +156,7 @@ class _Calls:
         self.error: BaseException | None = None
         self.elsewhere: list[Question] = []  # being asked by somebody else
         self.given_up: list[Exception] = []  # since the last answer
-        self.given_up_last: Exception | None = None
+        self.last_failure: Exception | None = None
         self.failed_before: Mapping[str, str] = {}
         self.settled = threading.Condition()  # of the reservations
         self.n_reserved = 0
@@ -176,7 +176,7 @@ class _Calls:
             # Who asked may have died or given up: then the claim is free.
             self._in_threads([q for q in waiting if q.key not in found])
         if self.error is None and not self.outcome.replies:
-            self.error = self.given_up_last
+            self.error = self.last_failure
         if self.error is not None:
             raise self.error
 
@@ -203,9 +203,8 @@ class _Calls:
         if self.over.is_set():
             return
         try:
-            if not self.journal.claim(
-                question.key, question.request, seconds=CLAIM_SECONDS
-            ):
+            key, seconds = question.key, self._patience(question)
+            if not self.journal.claim(key, question.request, seconds=seconds):
                 self.elsewhere.append(question)
                 return
             try:
@@ -236,22 +235,30 @@ class _Calls:
                 n_tries += 1
                 pause = max(advice.pause or 0.0, next(backoff))
                 failing_since = min(failing_since, time.monotonic())
-                spent = time.monotonic() - failing_since
-                if (
-                    n_tries > self.terms.max_retries
-                    or spent + pause > self.terms.max_retry_seconds
-                ):
+                spent = time.monotonic() - failing_since + pause
+                too_often = n_tries > self.terms.max_retries
+                if too_often or spent > self.terms.max_retry_seconds:
                     self._give_up(question, error)
                     return
                 self.over.wait(pause)
+                self.journal.extend(question.key, seconds=self._patience(question))
             with self.lock:
                 self.outcome.n_retries += 1
+
+    def _expected(self, question: Question) -> int:
+        """Tokens that a call is taken for in a limit of tokens a minute."""
+        _, longest = self.terms.bound(question.prompt)
+        return self.terms.estimate(question.prompt) + min(longest, USUAL_REPLY)
+
+    def _patience(self, question: Question) -> float:
+        """Seconds within which an attempt is over, its place in the queue included."""
+        queue = self.terms.n_jobs * self.limiter.spacing(self._expected(question))
+        return CLAIM_SECONDS + self.terms.max_retry_seconds + queue
 
     def _attempt(self, question: Question) -> Exception | None:
         """Call once, when that is allowed; give the error, if there was one."""
         bound = self.terms.bound(question.prompt)
-        expected = self.terms.estimate(question.prompt) + min(bound[1], USUAL_REPLY)
-        ticket = self.limiter.begin(expected, self.over.is_set)
+        ticket = self.limiter.begin(self._expected(question), self.over.is_set)
         if ticket is None:
             return None
         congested, pause = False, None
@@ -357,7 +364,7 @@ class _Calls:
 
     def _give_up(self, question: Question, error: Exception) -> None:
         with self.lock:
-            self.given_up_last = error
+            self.last_failure = error
             # What failed in an earlier run, too, says nothing of the server now.
             if question.key not in self.failed_before:
                 self.given_up.append(error)

@@ -71,7 +71,7 @@ class Limiter:
                 now = self._clock()
                 full = self.under_way >= max(1, int(self.allowed))
                 if not full and now >= self._next:
-                    self._next = max(now, self._next) + self._spacing(tokens)
+                    self._next = max(now, self._next) + self.spacing(tokens)
                     self.under_way += 1
                     self._begun += 1
                     return self._begun
@@ -109,8 +109,8 @@ class Limiter:
         with self._changed:
             self._changed.notify_all()
 
-    def _spacing(self, tokens: float) -> float:
-        """Seconds from the begin of a call to that of the next."""
+    def spacing(self, tokens: float) -> float:
+        """Say how many seconds lie between the begin of a call and the next."""
         used = (1.0, tokens)
         return max(
             (
