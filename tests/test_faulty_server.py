@@ -341,7 +341,9 @@ def test_a_server_that_is_not_there_is_an_outage_after_a_few_tries(monkeypatch):
     report = estimator.oracle.report()
     assert report["stopped"] == "error"
     assert report["n_asked"] == 0
-    assert report["n_calls"] <= 3 * estimator.oracle.n_jobs
+    assert (
+        report["n_calls"] <= 6 * estimator.oracle.n_jobs
+    )  # of 450: a thread may begin one more meanwhile
 
 
 # -------------------------------------------------------------- newer models
