@@ -1,4 +1,4 @@
-"""ClusterLLM's perspective stage as an estimator."""
+"""ClusterLLM as an estimator."""
 
 from __future__ import annotations
 
@@ -13,12 +13,11 @@ from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
     ClusterMixin,
-    TransformerMixin,
     clone,
 )
 from sklearn.metrics import adjusted_rand_score
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from ._asking import (
     ask_triplets,
@@ -28,15 +27,15 @@ from ._asking import (
     chosen_first,
     plan_triplets,
 )
-from ._inputs import TextsOrEmbeddings, read_input
-from ._partition import find_centers, nearest
-from ._validation import as_texts, check_number, distinct, encode
+from ._centers import ClustersByCenters
+from ._granularity import GranularitySelector
+from ._inputs import read_input
+from ._validation import check_number, distinct, encode
 from .adaptation import FineTuner
 from .embedders import SentenceTransformerEmbedder
 from .guard import adapt_guarded, held_out_accuracy
 from .losses import answer_weights
 from .sampling import entropy_triplets
-from .smoothing import NeighborSmoother
 
 __all__ = ["ClusterLLMClusterer"]
 
@@ -44,11 +43,7 @@ logger = logging.getLogger(__name__)
 
 
 class ClusterLLMClusterer(
-    ClassNamePrefixFeaturesOutMixin,
-    TextsOrEmbeddings,
-    TransformerMixin,
-    ClusterMixin,
-    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin, ClustersByCenters, ClusterMixin, BaseEstimator
 ):
     """Cluster short texts the way an oracle, such as an LLM, would group them.
 
@@ -65,8 +60,8 @@ class ClusterLLMClusterer(
         Answers the questions; see :mod:`skllm_cluster.oracles`. None asks nothing:
         the estimator then clusters the embeddings as they are, which is the baseline
         that any gain has to be measured against.
-    n_clusters : int, default=8
-        Number of clusters.
+    n_clusters : int, default=None
+        Number of clusters. None: the oracle chooses it, see ``granularity``.
     n_questions : int, default=1024
         Q, triplets in each round. The paper's 1,024 do for 3,000 texts and for 50,000.
     n_rounds : int, default=1
@@ -85,6 +80,10 @@ class ClusterLLMClusterer(
     smooth_neighbors : int, default=0
         With how many neighbours :class:`~skllm_cluster.smoothing.NeighborSmoother`
         averages each vector before clustering: 10 is good, 0 means none.
+    granularity : GranularitySelector, default=None
+        Chooses the number of clusters if it is not given. None:
+        :class:`GranularitySelector` with its default settings, which asks up to 594
+        questions more. Its oracle, if it has none, is that of this estimator.
     clusterer : clusterer, default=None
         Makes the clusters, told ``n_clusters`` and ``random_state``. None: k-means, or
         mini-batch k-means above 10,000 texts.
@@ -108,7 +107,9 @@ class ClusterLLMClusterer(
     embedder_ : Embedder
         The tuned embedder, or the given one. Not set where X held embeddings.
     base_labels_ : ndarray of int, shape (n,)
-        Clusters without any question.
+        As many clusters of the embeddings as no answer changed them.
+    granularity_ : GranularitySelector
+        The fitted one, if it chose the number.
     triplets_ : ndarray of int, shape (Q, 3)
         Rows of X that were asked about (anchor, choice 1, choice 2), all rounds.
     answers_ : ndarray of int, shape (Q,)
@@ -166,13 +167,14 @@ class ClusterLLMClusterer(
         embedder: Any = None,
         oracle: Any = None,
         *,
-        n_clusters: int = 8,
+        n_clusters: int | None = None,
         n_questions: int = 1024,
         n_rounds: int = 1,
         sampler: Any = None,
         adapter: Any = None,
         guard: float | None = 0.0025,
         smooth_neighbors: int = 0,
+        granularity: Any = None,
         clusterer: Any = None,
         random_state: Any = None,
         n_jobs: int | None = None,
@@ -187,6 +189,7 @@ class ClusterLLMClusterer(
         self.adapter = adapter
         self.guard = guard
         self.smooth_neighbors = smooth_neighbors
+        self.granularity = granularity
         self.clusterer = clusterer
         self.random_state = random_state
         self.n_jobs = n_jobs
@@ -195,7 +198,7 @@ class ClusterLLMClusterer(
     def fit(
         self, X: Any, y: ArrayLike | None = None, *, texts: Any = None
     ) -> ClusterLLMClusterer:
-        """Ask, adapt and cluster.
+        """Ask, adapt, choose the number of clusters, and cluster.
 
         Parameters
         ----------
@@ -214,13 +217,15 @@ class ClusterLLMClusterer(
         ------
         TypeError
             If X is no sequence of str and no 2-D array of numbers, or the oracle cannot
-            answer triplets.
+            answer what it would be asked.
         ValueError
             If a parameter is out of range, there are fewer texts than clusters, or the
             embedder returns NaN or the wrong number of rows; all before a question.
         """
         texts, Z, known, rng = self._begin(X, y, texts)
-        self.labels_ = self.base_labels_ = self._cluster(Z)
+        base, k = Z, self.n_clusters
+        if k is not None:  # what cannot be clustered fails before a question
+            self.labels_ = self.base_labels_ = self._cluster(Z, k)
         self.triplets_ = np.empty((0, 3), dtype=np.intp)
         self.answers_, self.confidences_ = np.empty(0, dtype=np.intp), np.empty(0)
         self.oracle_report_: dict[str, Any] = {"rounds": []}
@@ -242,8 +247,12 @@ class ClusterLLMClusterer(
             if tuned is None:
                 break
             self.embedder_, Z = tuned, encode(tuned, texts)
+        if k is None:
+            self.granularity_ = self._selector().fit(Z, y, texts=texts or None)
+            k = self.granularity_.n_clusters_
+            self.labels_ = self.base_labels_ = self._cluster(base, k)
         if self.guard_report_["kept"]:
-            self.labels_ = self._cluster(Z)
+            self.labels_ = self._cluster(Z, k)
         return self
 
     def plan(self, X: Any, y: ArrayLike | None = None, **how: Any) -> dict[str, Any]:
@@ -263,51 +272,21 @@ class ClusterLLMClusterer(
         plan : dict
             ``"questions"``, triplets in all rounds; of the first round, ``"known"``,
             those that y answers, and ``"oracle"``, what the others take, if the oracle
-            can tell: see :meth:`~skllm_cluster.oracles.LLMOracle.plan`.
+            can tell: see :meth:`~skllm_cluster.oracles.LLMOracle.plan`. The same of
+            the number of clusters under ``"granularity"``, if that is asked for; its
+            pairs will be others if the embedding changes.
         """
         if self.oracle is None:
             return {"questions": 0, "known": 0}
-        planned = clone(self)
+        planned = type(self)(**self.get_params(deep=False))
         texts, Z, known, rng = planned._begin(X, y, None)
         triplets = planned._sample(texts, Z, rng)
-        return {"questions": self.n_rounds * len(triplets)} | plan_triplets(
-            self.oracle, texts, triplets, known, **how
-        )
-
-    def predict(self, X: Any) -> NDArray[np.intp]:
-        """Give each text the cluster whose centre is nearest.
-
-        Parameters
-        ----------
-        X : sequence of str of length m, or array-like of shape (m, d)
-            Texts or embeddings, whichever the estimator was fitted on.
-
-        Returns
-        -------
-        labels : ndarray of int, shape (m,)
-            On the training texts, equal to ``labels_``.
-        """
-        return nearest(self.transform(X), self.cluster_centers_, n_jobs=self.n_jobs)
-
-    def transform(self, X: Any) -> NDArray[Any]:
-        """Embed texts as they were embedded for clustering.
-
-        Parameters
-        ----------
-        X : sequence of str of length m, or array-like of shape (m, d)
-            Texts or embeddings, whichever the estimator was fitted on.
-
-        Returns
-        -------
-        embeddings : ndarray of shape (m, d)
-            On the training texts, equal to ``embeddings_``.
-        """
-        check_is_fitted(self)
-        if hasattr(self, "embedder_"):
-            Z = encode(self.embedder_, as_texts(X))
-        else:
-            Z = validate_data(self, X, dtype=[np.float32, np.float64], reset=False)
-        return np.asarray(self._smoother.transform(Z) if self._smoother else Z)
+        plan = {"questions": self.n_rounds * len(triplets)}
+        plan |= plan_triplets(self.oracle, texts, triplets, known, **how)
+        if self.n_clusters is None:
+            selector = planned._selector()
+            plan["granularity"] = selector.plan(Z, y, texts=texts, **how)
+        return plan
 
     def score(self, X: Any = None, y: ArrayLike | None = None) -> float:
         """Say how good the clusters are, against labels or against held-out answers.
@@ -337,7 +316,8 @@ class ClusterLLMClusterer(
         return held_out_accuracy(self.guard_report_)
 
     def _check_parameters(self) -> None:
-        for name in ("n_clusters", "n_questions", "n_rounds"):
+        check_number(self, "n_clusters", low=1, optional=True)
+        for name in ("n_questions", "n_rounds"):
             check_number(self, name, low=1)
         check_number(
             self, "guard", kind=numbers.Real, low=0, high=0.5, closed="right",
@@ -350,17 +330,30 @@ class ClusterLLMClusterer(
     def _begin(self, X: Any, y: Any, texts: Any) -> Any:
         """Check everything and embed; nothing is asked before this."""
         self._check_parameters()
+        rng = check_random_state(self.random_state)
+        self._seed = int(rng.randint(2**31))
+        at_least = self.n_clusters
+        if at_least is None:
+            selector = self._selector()
+            selector.check()
+            at_least = selector.k_min
         texts, Z, embedder = read_input(
-            self, X, texts, default=SentenceTransformerEmbedder,
+            self, X, texts, default=SentenceTransformerEmbedder, at_least=at_least,
             trainer=self._adapter() if self.oracle is not None else None,
         )  # fmt: skip
         self.__dict__.pop("embedder_", None)
         if embedder is not None:
             self.embedder_ = embedder
         known = check_labels(y, len(Z)) if self.oracle is not None else None
-        rng = check_random_state(self.random_state)
-        self._seed = int(rng.randint(2**31))
         return texts, Z, known, rng
+
+    def _selector(self) -> Any:
+        """Make what chooses the number of clusters."""
+        given = self.granularity
+        selector = GranularitySelector() if given is None else clone(given)
+        mine = {"oracle": self.oracle, "random_state": self._seed}
+        unset = {k: v for k, v in mine.items() if getattr(selector, k) is None}
+        return selector.set_params(**unset)
 
     def _adapter(self) -> Any:
         return FineTuner() if self.adapter is None else self.adapter
@@ -373,21 +366,6 @@ class ClusterLLMClusterer(
         rows, _ = distinct(texts)
         triplets = sampler(Z[rows], self.n_questions, random_state=rng)
         return rows[check_triplets(triplets, len(rows))]
-
-    def _cluster(self, Z: NDArray[Any]) -> NDArray[np.intp]:
-        """Cluster embeddings; sets the centres, and what ``transform`` needs."""
-        self._smoother, self.embeddings_ = None, Z
-        if self.smooth_neighbors:
-            self._smoother = NeighborSmoother(self.smooth_neighbors)
-            self.embeddings_ = self._smoother.fit_transform(Z)
-        self.cluster_centers_ = find_centers(
-            self.embeddings_, self.n_clusters, clusterer=self.clusterer,
-            seed=self._seed, n_jobs=self.n_jobs,
-        )  # fmt: skip
-        labels = nearest(self.embeddings_, self.cluster_centers_, n_jobs=self.n_jobs)
-        self.n_clusters_ = len(np.unique(labels))
-        self._n_features_out = self.embeddings_.shape[1]
-        return labels
 
     def _record(self, triplets: Any, answers: Any, confidence: Any, asked: Any) -> None:
         """Keep what was answered, before anything else can fail."""

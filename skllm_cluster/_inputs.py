@@ -23,6 +23,13 @@ class TextsOrEmbeddings:
         tags.input_tags.two_d_array = True
         return tags
 
+    def _embed(self, X: Any) -> NDArray[Any]:
+        """Turn texts, or embeddings, into rows like those of the fit; (m, d)."""
+        if hasattr(self, "embedder_"):
+            return encode(self.embedder_, as_texts(X))
+        kinds = [np.float32, np.float64]
+        return np.asarray(validate_data(self, X, dtype=kinds, reset=False))
+
 
 def read_input(
     estimator: Any,
@@ -30,6 +37,7 @@ def read_input(
     texts: Any,
     *,
     default: Any,
+    at_least: int = 1,
     trainer: Any = None,
 ) -> tuple[list[str], NDArray[Any], Any]:
     """Check X and embed it, before anything is asked.
@@ -37,13 +45,15 @@ def read_input(
     Parameters
     ----------
     estimator : estimator
-        With ``embedder``, ``oracle`` and ``n_clusters``.
+        With an ``embedder``.
     X : sequence of str of length n, or array-like of shape (n, d)
         The texts, or their embeddings.
     texts : sequence of str of length n, or None
         The texts, where X holds their embeddings.
     default : callable
         Makes the embedder where there is none.
+    at_least : int, default=1
+        How many texts there have to be: the number of clusters.
     trainer : FineTuner, default=None
         Asked whether it can train the embedder. None: nobody will.
 
@@ -61,19 +71,19 @@ def read_input(
         If X, or the embedder, will not do.
     """
     if looks_numeric(X):
-        if estimator.oracle is not None:
+        if trainer is not None:
             raise ValueError(
                 "X is an array of embeddings, which no adapter can train. Pass the "
                 "texts as X, with an embedder, or oracle=None to cluster the "
                 "embeddings as they are."
             )
         Z = validate_data(estimator, X, dtype=[np.float32, np.float64])
-        check_enough(len(Z), estimator.n_clusters)
-        return as_texts(texts, "texts") if texts is not None else [], Z, None
+        check_enough(len(Z), at_least)
+        return _texts_of(Z, texts), Z, None
     if texts is not None:
         raise ValueError("texts= is for an X of embeddings; here X holds texts.")
     given = as_texts(X)
-    check_enough(len(given), estimator.n_clusters)
+    check_enough(len(given), at_least)
     embedder = estimator.embedder
     if embedder is None:
         embedder = default()
@@ -82,3 +92,14 @@ def read_input(
     if hasattr(trainer, "check"):
         trainer.check(embedder)
     return given, encode(embedder, given), embedder
+
+
+def _texts_of(Z: NDArray[Any], texts: Any) -> list[str]:
+    if texts is None:
+        return []
+    given = as_texts(texts, "texts")
+    if len(given) != len(Z):
+        raise ValueError(
+            f"texts must be one for each of the {len(Z)} rows of X, got {len(given)}."
+        )
+    return given

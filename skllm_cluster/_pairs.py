@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from math import isqrt
+from bisect import bisect_left
+from collections.abc import Iterator
+from itertools import islice
+from math import log
 from typing import Any
 
 import numpy as np
@@ -12,7 +15,117 @@ from sklearn.utils import check_random_state
 
 from ._tree import Tree
 
-__all__ = ["merge_pairs", "pair_weights"]
+__all__ = ["level_pairs", "merge_pairs", "pair_weights"]
+
+# Levels are drawn up to this one.
+_FINEST = 800
+# Multiples of it spread evenly over [0, 1), however many there are.
+_GOLDEN = (5**0.5 - 1) / 2
+
+
+def level_pairs(
+    tree: Tree,
+    *,
+    k_min: int = 2,
+    k_max: int = 200,
+    pairs_per_merge: int = 3,
+    exclude: ArrayLike | None = None,
+    random_state: Any = None,
+) -> NDArray[np.intp]:
+    r"""Draw pairs of rows whose levels are spread evenly on a log scale.
+
+    Parameters
+    ----------
+    tree : Tree
+        Of the rows.
+    k_min, k_max : int, default=2 and 200
+        The range of numbers of clusters that one wants to choose from. It only says
+        how many pairs are drawn.
+    pairs_per_merge : int, default=3
+        λ of the paper. λ (k_max - k_min) pairs are drawn in all, as many as
+        :func:`merge_pairs` draws.
+    exclude : array-like of int, shape (E, 2), default=None
+        Pairs that are not to be asked, in either order, such as demonstrations.
+    random_state : int, RandomState instance or None, default=None
+        Determines the draws.
+
+    Returns
+    -------
+    pairs : ndarray of int, shape (P, 2)
+        Distinct unordered pairs; which row comes first is random. Of the same tree
+        and seed the first pairs are the same however many are drawn.
+
+    Raises
+    ------
+    ValueError
+        If not ``1 <= k_min < k_max <= tree.n_leaves``, or pairs_per_merge is below 1.
+
+    Warns
+    -----
+    UserWarning
+        If fewer pairs exist than are wanted.
+
+    See Also
+    --------
+    merge_pairs : The paper's sampling, the same number from each merge.
+
+    Notes
+    -----
+    Each doubling of the level, from 1 up to 800 or the number of leaves, gets about
+    as many pairs, as does each part of the draw: the log levels are multiples of the
+    golden ratio, modulo their range. A merge gives each of its pairs with the same
+    chance; one that has no pair left is replaced by the nearest that has, by the ratio
+    of their levels.
+
+    The levels outside of the range from k_min to k_max tell what the others do not.
+    The few pairs that the topmost merges unite wrongly or rightly stand for half of
+    all pairs. The pairs of the finest levels belong together if any do, so that their
+    answers tell how often answers are wrong.
+
+    A grid over λ or ranges of k asks no more than its largest member does.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skllm_cluster.hierarchy import ward_tree
+    >>> from skllm_cluster.sampling import level_pairs
+    >>> tree = ward_tree(np.random.default_rng(0).normal(size=(256, 2)))
+    >>> pairs = level_pairs(tree, k_max=42, random_state=0)
+    >>> pairs.shape
+    (120, 2)
+    >>> np.histogram(tree.level(pairs), [1, 4, 16, 64, 256])[0]
+    array([31, 30, 30, 29])
+    """
+    _check(tree, k_min, k_max, pairs_per_merge)
+    rng = check_random_state(random_state)
+    seed, offset = int(rng.randint(2**31 - 1)), rng.random_sample()
+    wanted = pairs_per_merge * (k_max - k_min)
+    top = log(min(_FINEST, tree.n_leaves))
+    targets = np.exp((offset + _GOLDEN * np.arange(wanted)) % 1 * top)
+    banned = _by_level(tree, exclude)
+    room = -np.diff(tree.n_same(np.arange(1, tree.n_leaves + 1)))
+    room -= [len(banned.get(s, ())) for s in range(1, tree.n_leaves)]
+    open_ = (1 + np.flatnonzero(room)).tolist()
+    streams: dict[int, Iterator[tuple[int, int]]] = {}
+    drawn: list[tuple[int, int]] = []
+    for target in targets.astype(int).tolist():
+        if not open_:
+            warnings.warn(
+                f"Only {len(drawn):,} distinct pairs exist that merges unite, fewer "
+                f"than the {wanted:,} asked for; all are returned.",
+                UserWarning,
+                stacklevel=2,
+            )
+            break
+        i = _nearest(open_, target)
+        s = open_[i]
+        if s not in streams:
+            streams[s] = _stream(tree, s, banned, seed)
+        drawn.append(next(streams[s]))
+        room[s - 1] -= 1
+        if not room[s - 1]:
+            del open_[i]
+    return np.array(drawn, dtype=np.intp).reshape(-1, 2)
 
 
 def merge_pairs(
@@ -21,8 +134,6 @@ def merge_pairs(
     k_min: int = 2,
     k_max: int = 200,
     pairs_per_merge: int = 3,
-    stratify: str = "merges",
-    n_within: int = 0,
     exclude: ArrayLike | None = None,
     random_state: Any = None,
 ) -> NDArray[np.intp]:
@@ -36,15 +147,8 @@ def merge_pairs(
         The merge from s + 1 to s clusters is drawn from if ``k_min <= s < k_max``.
         ``k_min=1`` includes the last merge.
     pairs_per_merge : int, default=3
-        λ of the paper. λ (k_max - k_min) pairs are wanted in all.
-    stratify : {"merges", "uniform", "log"}, default="merges"
-        How they are spread over the merges. "merges": λ each, or what there is, as in
-        the paper. "uniform": the same, but where a merge has fewer than λ pairs, the
-        others give more. "log": the merge to s clusters gives in proportion to 1/s,
-        so that each doubling of s gets about as many.
-    n_within : int, default=0
-        How many pairs to add from within clusters of ``tree.cut(k_max)``, each such
-        pair being as likely: only they tell whether these clusters are too coarse.
+        λ of the paper: how many pairs each merge gives. One of small clusters may
+        have fewer; it gives all.
     exclude : array-like of int, shape (E, 2), default=None
         Pairs that are not to be asked, in either order, such as demonstrations.
     random_state : int, RandomState instance or None, default=None
@@ -59,16 +163,11 @@ def merge_pairs(
     Raises
     ------
     ValueError
-        If not ``1 <= k_min < k_max <= tree.n_leaves``, or a count is negative.
-
-    Warns
-    -----
-    UserWarning
-        If fewer pairs exist than are wanted, except with "merges", where a merge of
-        small clusters has fewer than λ as a rule.
+        If not ``1 <= k_min < k_max <= tree.n_leaves``, or pairs_per_merge is below 1.
 
     See Also
     --------
+    level_pairs : Spreads as many evenly on a log scale.
     pair_weights : How many pairs each of them stands for.
 
     Notes
@@ -94,34 +193,15 @@ def merge_pairs(
     >>> np.bincount(tree.level(pairs))
     array([0, 0, 3, 3, 3, 3, 3, 3, 3, 3])
     """
-    _check(tree, k_min, k_max, pairs_per_merge, stratify, n_within)
+    _check(tree, k_min, k_max, pairs_per_merge)
     rng = check_random_state(random_state)
     seed = int(rng.randint(2**31 - 1))
-    levels = np.arange(k_min, k_max)
-    banned = _by_stratum(tree, exclude, k_max)
-    same = tree.n_same(np.arange(k_min, k_max + 1))
-    room = np.append(same[:-1] - same[1:], same[-1])
-    room -= [len(banned.get(s, ())) for s in range(k_min, k_max + 1)]
-    wanted = pairs_per_merge * len(levels)
-    if stratify == "merges":
-        counts = np.minimum(pairs_per_merge, room[:-1])
-    else:
-        share = 1 / levels if stratify == "log" else np.ones(len(levels))
-        counts = _allot(wanted, share, room[:-1], rng.random_sample())
-    n_inner = min(n_within, int(room[-1]))
+    banned = _by_level(tree, exclude)
     drawn = [
         pair
-        for s, count in zip(levels.tolist(), counts.tolist(), strict=True)
-        for pair in _draw(_Merge(tree, s), count, banned.get(s, set()), seed)
+        for s in range(k_min, k_max)
+        for pair in islice(_stream(tree, s, banned, seed), pairs_per_merge)
     ]
-    drawn += _draw(_Within(tree, k_max), n_inner, banned.get(k_max, set()), seed)
-    if n_inner < n_within or (stratify != "merges" and counts.sum() < wanted):
-        warnings.warn(
-            f"Only {len(drawn):,} distinct pairs exist between {k_min} and {k_max} "
-            "clusters and within those, fewer than asked for; all are returned.",
-            UserWarning,
-            stacklevel=2,
-        )
     pairs = np.array(drawn, dtype=np.intp).reshape(-1, 2)
     return np.asarray(pairs[rng.permutation(len(pairs))])
 
@@ -136,10 +216,11 @@ def pair_weights(
     tree : Tree
         Of the rows.
     pairs : array-like of int, shape (P, 2)
-        Distinct pairs, such as those of :func:`merge_pairs` that got an answer, and
-        any whose answer was known before.
+        Distinct pairs, such as those of :func:`merge_pairs` or :func:`level_pairs`
+        that got an answer, and any whose answer was known before.
     k_min, k_max : int
-        The range of k that they were drawn for.
+        Each merge between these numbers of clusters is a stratum: the range that
+        ``merge_pairs`` drew for, or 1 and ``tree.n_leaves`` for ``level_pairs``.
 
     Returns
     -------
@@ -190,109 +271,53 @@ def pair_weights(
     return np.asarray(mass[strata] / sampled[strata])
 
 
-def _by_stratum(
-    tree: Tree, pairs: ArrayLike | None, k_max: int
-) -> dict[int, set[tuple[int, int]]]:
-    """Sort unordered pairs by level; within clusters of ``k_max`` all are one."""
+def _by_level(tree: Tree, pairs: ArrayLike | None) -> dict[int, set[tuple[int, int]]]:
+    """Sort unordered pairs by level."""
     found: dict[int, set[tuple[int, int]]] = {}
     if pairs is not None:
-        strata = np.minimum(tree.level(pairs), k_max).tolist()
+        levels = tree.level(pairs).tolist()
         ordered = np.sort(np.asarray(pairs).reshape(-1, 2), axis=1).tolist()
-        for stratum, (a, b) in zip(strata, ordered, strict=True):
-            if a != b:
-                found.setdefault(stratum, set()).add((a, b))
+        for level, (a, b) in zip(levels, ordered, strict=True):
+            found.setdefault(level, set()).add((a, b))
     return found
 
 
-class _Merge:
-    """All pairs that one merge unites, by number."""
-
-    def __init__(self, tree: Tree, level: int):
-        self.stream = level
-        self.one, self.two = (tree.members(node) for node in tree.sides(level))
-        self.n_pairs = len(self.one) * len(self.two)
-
-    def pair(self, number: int) -> tuple[int, int]:
-        row, column = divmod(number, len(self.two))
-        return int(self.one[row]), int(self.two[column])
+def _nearest(levels: list[int], target: int) -> int:
+    """Where in a rising list the level is whose ratio to the target is nearest to 1."""
+    i = bisect_left(levels, target)
+    if i == len(levels):
+        return i - 1
+    return i - (i > 0 and target**2 < levels[i - 1] * levels[i])
 
 
-class _Within:
-    """All pairs within the clusters of one cut, by number."""
+def _stream(
+    tree: Tree, level: int, banned: dict[int, set[tuple[int, int]]], seed: int
+) -> Iterator[tuple[int, int]]:
+    """Yield the pairs that one merge unites, but those that are banned, in any order.
 
-    def __init__(self, tree: Tree, k: int):
-        self.stream = 0
-        self.rows = [tree.members(node) for node in tree.nodes(k)]
-        size = tree.sizes(k).astype(np.int64)
-        self.stops = np.cumsum(size * (size - 1) // 2)
-        self.n_pairs = int(self.stops[-1])
-
-    def pair(self, number: int) -> tuple[int, int]:
-        cluster = int(np.searchsorted(self.stops, number, side="right"))
-        rows = self.rows[cluster]
-        # Counted from the cluster's end: j (j - 1) / 2 pairs come before row j's.
-        t = int(self.stops[cluster]) - 1 - number
-        j = (1 + isqrt(1 + 8 * t)) // 2
-        return int(rows[t - j * (j - 1) // 2]), int(rows[j])
-
-
-def _draw(
-    source: _Merge | _Within, count: int, banned: set[tuple[int, int]], seed: int
-) -> list[tuple[int, int]]:
-    """Draw distinct pairs that are not banned, of which there are enough.
-
-    A shuffle of all numbers that keeps note only of those that have moved. What is
-    drawn first does not depend on how much is drawn.
+    A shuffle of their numbers that keeps note only of those that have moved. What
+    comes first does not depend on how much is drawn.
     """
-    rng = np.random.default_rng([seed, source.stream])
+    one, two = (tree.members(node) for node in tree.sides(level))
+    shown = banned.get(level, set())
+    n_pairs = len(one) * len(two)
+    rng = np.random.default_rng([seed, level])
     moved: dict[int, int] = {}
-    found: list[tuple[int, int]] = []
-    i = 0
-    while len(found) < count:
-        j = int(rng.integers(i, source.n_pairs))
-        a, b = source.pair(moved.get(j, j))
+    for i in range(n_pairs):
+        j = int(rng.integers(i, n_pairs))
+        row, column = divmod(moved.get(j, j), len(two))
         moved[j] = moved.get(i, i)
-        i += 1
+        a, b = sorted((int(one[row]), int(two[column])))
         swap = rng.random() < 0.5
-        if (min(a, b), max(a, b)) not in banned:
-            found.append((b, a) if swap else (a, b))
-    return found
+        if (a, b) not in shown:
+            yield (b, a) if swap else (a, b)
 
 
-def _allot(
-    wanted: int, share: NDArray[np.float64], room: NDArray[np.int64], offset: float
-) -> NDArray[np.int64]:
-    """Spread a number over merges in proportion to their shares, where there is room.
-
-    What a full merge cannot take goes to the others, in further passes.
-    """
-    counts = np.zeros(len(room), dtype=np.int64)
-    while (left := min(wanted, int(room.sum())) - int(counts.sum())) > 0:
-        total = np.cumsum(np.where(counts < room, share, 0))
-        edges = np.minimum(np.floor(total / total[-1] * left + offset), left)
-        more = np.diff(edges, prepend=0).astype(np.int64)
-        counts = np.minimum(counts + more, room)
-    return counts
-
-
-def _check(
-    tree: Tree,
-    k_min: int,
-    k_max: int,
-    pairs_per_merge: int = 1,
-    stratify: str = "merges",
-    n_within: int = 0,
-) -> None:
+def _check(tree: Tree, k_min: int, k_max: int, pairs_per_merge: int = 1) -> None:
     if not 1 <= k_min < k_max <= tree.n_leaves:
         raise ValueError(
             f"k_min and k_max must be 1 <= k_min < k_max <= {tree.n_leaves}, the "
             f"number of leaves of the tree, got {k_min} and {k_max}."
         )
-    if stratify not in ("merges", "uniform", "log"):
-        raise ValueError(
-            f"stratify must be 'merges', 'uniform' or 'log', got {stratify!r}."
-        )
     if pairs_per_merge < 1:
         raise ValueError(f"pairs_per_merge must be at least 1, got {pairs_per_merge}.")
-    if n_within < 0:
-        raise ValueError(f"n_within must not be negative, got {n_within}.")

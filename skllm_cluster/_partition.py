@@ -12,7 +12,7 @@ from sklearn.cluster import KMeans, MiniBatchKMeans
 from sklearn.metrics import pairwise_distances_argmin
 from threadpoolctl import threadpool_limits
 
-__all__ = ["find_centers", "nearest"]
+__all__ = ["find_centers", "nearest", "nearest_rows"]
 
 # Above this many rows, ten runs of k-means are slow, and mini-batches do as well.
 KMEANS_LIMIT = 10_000
@@ -90,3 +90,29 @@ def nearest(
     """
     with threadpool_limits(effective_n_jobs(n_jobs)):
         return np.asarray(pairwise_distances_argmin(embeddings, centers))
+
+
+def nearest_rows(
+    embeddings: NDArray[Any], training: NDArray[Any], *, n_jobs: int | None = None
+) -> NDArray[np.intp]:
+    """Give the training row nearest to each row, itself if it is there.
+
+    Parameters
+    ----------
+    embeddings : ndarray of shape (m, d)
+    training : ndarray of shape (n, d)
+    n_jobs : int, default=None
+        Threads.
+
+    Returns
+    -------
+    rows : ndarray of int, shape (m,)
+        From 0 to n - 1.
+    """
+    # Rounding can make a near duplicate the nearest of a row that is there itself.
+    there = {row.tobytes(): i for i, row in enumerate(training + 0.0)}
+    rows = np.array([there.get(row.tobytes(), -1) for row in embeddings + 0.0])
+    new = rows < 0
+    if new.any():
+        rows[new] = nearest(embeddings[new], training, n_jobs=n_jobs)
+    return rows.astype(np.intp)

@@ -159,21 +159,23 @@ def _type_of(value: object) -> str:
     return type(value).__name__
 
 
-def tells_confidence(oracle: Any) -> bool:
+def tells_confidence(oracle: Any, kind: str = "triplets") -> bool:
     """Tell whether an oracle says by ``judge_triplets`` how sure it is.
 
     If a subclass, or the object itself, has an ``answer_triplets`` of its own but no
-    ``judge_triplets``, then the former is what it wants to be asked.
+    ``judge_triplets``, then the former is what it wants to be asked. The same holds
+    for another ``kind`` of question, "pairs".
     """
+    answer, judge = f"answer_{kind}", f"judge_{kind}"
     own = getattr(oracle, "__dict__", {})
-    if "answer_triplets" in own or "judge_triplets" in own:
-        return "judge_triplets" in own
+    if answer in own or judge in own:
+        return judge in own
     for ancestor in type(oracle).__mro__:
-        if "judge_triplets" in vars(ancestor):
+        if judge in vars(ancestor):
             return True
-        if "answer_triplets" in vars(ancestor):
+        if answer in vars(ancestor):
             return False
-    return callable(getattr(oracle, "judge_triplets", None))
+    return callable(getattr(oracle, judge, None))
 
 
 def encode(embedder: Any, texts: list[str]) -> NDArray[Any]:

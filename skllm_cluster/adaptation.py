@@ -6,7 +6,7 @@ import copy
 import logging
 import math
 import numbers
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -261,13 +261,16 @@ def train(
     *,
     n_steps: int,
     learning_rate: float,
+    decay: bool = True,
+    clip: float = 1.0,
     dropout: bool = True,
+    also: Iterable[Any] = (),
+    after_step: Callable[[int], bool | None] | None = None,
     seed: int = 0,
 ) -> list[float]:
     """Train a module in place: the library's one training loop.
 
-    AdamW without weight decay, gradients clipped to norm 1, the learning rate falling
-    linearly to 0.
+    AdamW without weight decay, with gradients clipped.
 
     Parameters
     ----------
@@ -281,8 +284,16 @@ def train(
         Number of steps.
     learning_rate : float
         At the first step.
+    decay : bool, default=True
+        Whether it falls linearly to 0.
+    clip : float, default=1.0
+        Largest norm of the gradient of the module and of ``also`` together.
     dropout : bool, default=True
         Whether the module is in training mode.
+    also : iterable of torch.nn.Parameter, default=()
+        Trained with it.
+    after_step : callable, default=None
+        Told the number of steps done after each. Training ends if it returns True.
     seed : int, default=0
         Of torch. Its global generators are left as they were.
 
@@ -314,16 +325,16 @@ def train(
     """
     import torch
 
-    weights = [p for p in module.parameters() if p.requires_grad]
+    weights = [p for p in module.parameters() if p.requires_grad] + list(also)
     optimizer = torch.optim.AdamW(weights, lr=learning_rate, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: max(0.0, 1 - step / n_steps)
+        optimizer, lambda step: max(0.0, 1 - step / n_steps) if decay else 1.0
     )
     history = []
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        module.train(dropout)
         for step, batch in enumerate(batches):
+            module.train(dropout)
             optimizer.zero_grad(set_to_none=True)
             loss = loss_of(batch)
             history.append(float(loss.detach()))
@@ -333,9 +344,11 @@ def train(
                     "Lower learning_rate, or use dtype='float32'."
                 )
             loss.backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_(weights, 1.0)
+            torch.nn.utils.clip_grad_norm_(weights, clip)
             optimizer.step()
             schedule.step()
+            if after_step is not None and after_step(step + 1):
+                break
     optimizer.zero_grad(set_to_none=True)
     module.eval().requires_grad_(True)
     tenth = max(1, len(history) // 10)

@@ -9,10 +9,23 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.cluster import MiniBatchKMeans
 from sklearn.utils import check_array, check_random_state
 
+from ._average_link import (
+    AverageLinks,
+    average_link,
+    best_threshold,
+    link_similarities,
+)
 from ._tree import Tree
 from ._ward import ward_merges
 
-__all__ = ["Tree", "ward_tree"]
+__all__ = [
+    "AverageLinks",
+    "Tree",
+    "average_link",
+    "best_threshold",
+    "link_similarities",
+    "ward_tree",
+]
 
 # Up to here Ward takes all rows. Its time grows with n²; at this size it is still less
 # than that of mini-batch k-means to as many centres as below.

@@ -17,10 +17,21 @@ from numpy.typing import ArrayLike, NDArray
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Embedder", "Oracle", "Reply", "TrainableEmbedder", "Triplet"]
+__all__ = [
+    "Embedder",
+    "Oracle",
+    "Pair",
+    "PairOracle",
+    "Reply",
+    "SetOracle",
+    "TrainableEmbedder",
+    "Triplet",
+]
 
 #: anchor, choice 1, choice 2
 Triplet = tuple[str, str, str]
+#: two texts
+Pair = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -62,10 +73,23 @@ class Reply:
 class Oracle(Protocol):
     """Answers questions about texts: an LLM, a person, or known labels.
 
-    An oracle implements only the questions that it can answer. Wherever an answer is
-    a number, **-1 means "no usable answer"**; an oracle never guesses to avoid it.
-    Oracles that are to be cloned (``GridSearchCV``) should be
-    :class:`~sklearn.base.BaseEstimator` with plain values as parameters.
+    An oracle implements only the questions that it can answer: triplets, described
+    here, pairs (:class:`PairOracle`), sets (:class:`SetOracle`), or several of these.
+    Wherever an answer is a number,
+    **-1 means "no usable answer"**; an oracle never guesses to avoid it. Oracles that
+    are to be cloned (``GridSearchCV``) should be :class:`~sklearn.base.BaseEstimator`
+    with plain values as parameters.
+
+    See Also
+    --------
+    PairOracle : Says whether two texts belong together.
+    SetOracle : Says which texts of a set belong together.
+
+    Notes
+    -----
+    An oracle that knows how sure it is may have a method ``judge_triplets`` as well.
+    It returns the answers and, for each, the probability that it is right, shape
+    (Q,), NaN where that is not known. For pairs the method is ``judge_pairs``.
     """
 
     def answer_triplets(self, triplets: Sequence[Triplet]) -> ArrayLike:
@@ -79,6 +103,56 @@ class Oracle(Protocol):
         -------
         answers : array-like of int, shape (Q,)
             0 for the first choice, 1 for the second, -1 for no usable answer.
+        """
+        ...
+
+
+@runtime_checkable
+class PairOracle(Protocol):
+    """An oracle that says of two texts whether they belong together.
+
+    See Also
+    --------
+    Oracle : Says which of two texts is closer to a third; the rules for every oracle.
+    """
+
+    def answer_pairs(self, pairs: Sequence[Pair]) -> ArrayLike:
+        """Say whether two texts belong together.
+
+        Parameters
+        ----------
+        pairs : sequence of (text, text), all str, of length P
+
+        Returns
+        -------
+        answers : array-like of int, shape (P,)
+            1 if they do, 0 if they do not, -1 for no usable answer.
+        """
+        ...
+
+
+@runtime_checkable
+class SetOracle(Protocol):
+    """An oracle that says which texts of a set belong together.
+
+    See Also
+    --------
+    Oracle : Says which of two texts is closer to a third; the rules for every oracle.
+    """
+
+    def answer_sets(self, sets: Sequence[Sequence[str]]) -> Sequence[ArrayLike]:
+        """Say which texts of each set belong together.
+
+        Parameters
+        ----------
+        sets : sequence of sequence of str
+            What belongs together may depend on what else is in the set.
+
+        Returns
+        -------
+        labels : sequence of array-like of int, each of shape (size of the set,)
+            Equal numbers of at least 0 within a set belong together; -1 for no usable
+            answer about that text.
         """
         ...
 

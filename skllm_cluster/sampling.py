@@ -10,11 +10,12 @@ from sklearn.cluster import AgglomerativeClustering, MiniBatchKMeans
 from sklearn.utils import check_array, check_random_state
 
 from ._drawing import Members, draw_triplets, random_sides
-from ._pairs import merge_pairs, pair_weights
+from ._pairs import level_pairs, merge_pairs, pair_weights
 
 __all__ = [
     "ambiguity",
     "entropy_triplets",
+    "level_pairs",
     "merge_pairs",
     "pair_weights",
     "precluster",

@@ -15,15 +15,22 @@ class Element {
   click() { this.handlers.click?.(); }
 }
 
-const keys = ["1", "2", "n", "b", "s"];
-const buttons = keys.map((key) => new Element({ key }));
+// The parts of the page that show a question: their texts, and the keys of their buttons.
+const PARTS = {
+  triplets: { texts: ["query", "first", "second"], keys: ["1", "2", "n"] },
+  pairs: { texts: ["one", "other"], keys: ["y", "n"] },
+};
+const buttonsOf = (keys) => keys.map((key) => new Element({ key }));
+const buttons = { "": buttonsOf(["b", "s"]) };
+for (const [part, { keys }] of Object.entries(PARTS)) buttons[part] = buttonsOf(keys);
 const elements = { data: new Element() };
 elements.data.textContent = JSON.stringify(job.data);
 const files = [];
 const document = Object.assign(new Element(), {
   getElementById: (id) => (elements[id] ??= new Element()),
   createElement: () => ({ click() { files.push({ name: this.download, text: this.href }); } }),
-  querySelectorAll: (query) => (query.startsWith("#choices") ? buttons.slice(0, 3) : buttons),
+  querySelectorAll: (query) => buttons[/^#(\w+) button$/.exec(query)?.[1]]
+    ?? (query === "button[data-key]" ? Object.values(buttons).flat() : []),
 });
 const refuse = () => { throw new Error("storage is off"); };
 const stored = job.stored;
@@ -39,19 +46,27 @@ const window = Object.assign(new Element(), {
     },
 });
 
+// What can be seen: of the parts, those that are not hidden.
+const seen = () => Object.keys(PARTS).filter((part) => elements[part]?.hidden === false);
 const look = () => ({
   where: elements.where.textContent,
-  texts: ["query", "first", "second"].map((id) => elements[id]?.textContent),
-  pressed: buttons.filter((b) => b.attributes["aria-pressed"] === "true").map((b) => b.dataset.key),
+  instruction: elements.instruction?.textContent,
+  parts: seen(),
+  texts: seen().flatMap((part) => PARTS[part].texts.map((id) => elements[id].textContent)),
+  pressed: seen().flatMap((part) => buttons[part]
+    .filter((b) => b.attributes["aria-pressed"] === "true").map((b) => b.dataset.key)),
   hidden: elements.ask.hidden,
   kept: elements.kept?.textContent ?? "",
 });
+
+const click = (key) => [...seen(), ""].flatMap((part) => buttons[part])
+  .find((button) => button.dataset.key === key).click();
 
 page.start(document, window);
 const looks = [look()];
 for (const action of job.does) {
   if (action.key !== undefined) document.handlers.keydown({ ...action });
-  else if (action.button) buttons[keys.indexOf(action.button)].click();
+  else if (action.button) click(action.button);
   else elements.download.click();
   looks.push(look());
 }

@@ -2,7 +2,10 @@
 
 import pytest
 
+from skllm_cluster.oracles._human_question import kind_of
+
 TRIPLETS = [(f"anchor {i}", f"left {i}", f"right {i}") for i in range(40)]
+PAIRS = [(f"first {i}", f"second {i}") for i in range(40)]
 HOSTILE = [
     "\x1b[2J\x1b]0;title\x07",
     "\r  1:      fake",
@@ -17,14 +20,20 @@ HOSTILE = [
 ]
 
 
-def swap(triplets):
-    return [(anchor, second, first) for anchor, first, second in triplets]
+def swap(questions):
+    """Turn the choices of triplets, and pairs, the other way round."""
+    return [(*anchor, second, first) for *anchor, first, second in questions]
 
 
-def asked(oracle, triplets=TRIPLETS):
+def question_of(oracle, texts):
+    """A triplet or a pair as the oracle puts it to a person."""
+    return oracle._question(kind_of(texts), *texts)
+
+
+def asked(oracle, questions=TRIPLETS):
     """Ask an oracle that does not wait for answers, and says so."""
     with pytest.warns(UserWarning, match="Questions that are open"):
-        return oracle.answer_triplets(triplets)
+        return getattr(oracle, f"answer_{kind_of(questions[0]).name}")(questions)
 
 
 class Person:
@@ -46,7 +55,7 @@ class Person:
     def shown(self):
         """The texts on the screen, by their labels; nothing after the last question."""
         found = {}
-        for label in ("Query", "1", "2"):
+        for label in ("Query", "1", "2", "First", "Second"):
             for line in self.pages[-1].splitlines():
                 if line.startswith(f"  {label}:"):
                     found[label] = line[10:]

@@ -148,13 +148,14 @@ def test_default_parameters_are_those_of_the_documentation():
     assert ClusterLLMClusterer().get_params() == {
         "embedder": None,
         "oracle": None,
-        "n_clusters": 8,
+        "n_clusters": None,
         "n_questions": 1024,
         "n_rounds": 1,
         "sampler": None,
         "adapter": None,
         "guard": 0.0025,
         "smooth_neighbors": 0,
+        "granularity": None,
         "clusterer": None,
         "random_state": None,
         "n_jobs": None,
@@ -382,7 +383,6 @@ def test_prediction_wants_texts_where_fit_had_them(X, base):
     [
         ("n_clusters", 0, ValueError),
         ("n_clusters", 8.0, TypeError),
-        ("n_clusters", None, TypeError),
         ("n_questions", 0, ValueError),
         ("n_rounds", 0, ValueError),
         ("n_rounds", True, TypeError),

@@ -1,6 +1,7 @@
 """Criteria: which number of clusters the answers, or the vectors alone, speak for."""
 
 import dataclasses
+import itertools
 import math
 
 import numpy as np
@@ -23,7 +24,8 @@ from skllm_cluster.criteria import (
     tree_likelihood,
     x_means,
 )
-from skllm_cluster.criteria._pairs import _fit
+from skllm_cluster.criteria._pairs import _log_same
+from skllm_cluster.criteria._rise import fit_rise
 
 ASKING = [f_beta, tree_likelihood, pair_match, effective_number]
 ESTIMATING = [pair_match, effective_number]
@@ -118,60 +120,95 @@ def test_tree_likelihood_is_the_best_of_a_slow_search_over_both_rates(case):
         assert value - slow < 0.02
 
 
-def slow_models(k, levels, answers, n_same, n_rows):
-    """Posterior of pair_match from one pair and one stratum at a time."""
-    flips = [0, 0.02, 0.04, 0.06, 0.08, 0.1, 0.125, 0.15, 0.175, 0.2, 0.25, 0.3]
-    top = math.log(2 * k[-1])
-    bins = {}
+def slow_models(levels, answers, finest):
+    """Weight, mistakes, log u, slope and centre of every model, one at a time."""
+    counts = {}
     for level, answer in zip(levels, answers, strict=True):
-        x = math.log(2 * k[-1] if level >= k[-1] else max(level, 1))
-        place = min(int(x / (top / 24) + 1e-12), 23)
-        bins.setdefault(place, []).append((x, answer))
-    cuts = [n_rows * (n_rows - 1) / 2, *n_same, 0]
-    total = mean = mean_flip = 0.0
-    for c in np.linspace(0, math.log(30 * k[-1]), 40):
-        for b in np.geomspace(0.33, 8, 14):
-            z = math.log(b / 0.8) / 0.35
-
-            def p(x, b=b, c=c):
-                return 1 / (1 + math.exp(-b * (x - c)))
-
-            same = 0.0
-            for i in range(len(k) + 1):
-                low = 1 if i == 0 else k[i - 1]
-                high = 4 * k[-1] if i == len(k) else max(k[i] - 1, 1)
-                same += (cuts[i] - cuts[i + 1]) * p(math.log(low * high) / 2)
-            for e in flips:
-                fit = -2 * math.log(1 + z**2 / 3) + 2 * (e == 0)
-                for pairs in bins.values():
-                    q = e + (1 - 2 * e) * p(sum(x for x, _ in pairs) / len(pairs))
-                    for _, answer in pairs:
-                        fit += math.log(q if answer else 1 - q)
-                weight = math.exp(fit)
-                total += weight
-                mean += weight * math.log(same)
-                mean_flip += weight * e
-    return mean / total, mean_flip / total
+        step = round((math.log(level + 0.5) - math.log(1.5)) / 0.2)
+        counts.setdefault(step, [0, 0])[answer] += 1
+    n_steps = 1 + max(*counts, round((math.log(finest) - math.log(1.5)) / 0.2))
+    for bottom, height, ratio, b, place in itertools.product(
+        [0, 0.05, 0.08, 0.12, 0.16, 0.21, 0.27],
+        np.linspace(0.2, 1, 13),
+        [(0, 0.25), (1, 0.5), (3, 0.25)],
+        np.geomspace(0.5, 12, 10),
+        range(-6, n_steps + 8),
+    ):
+        false_no = ratio[0] * bottom
+        u = height / (1 - bottom - false_no)
+        if bottom + height > 1 + 1e-9 or not 0 < u < 1.05:
+            continue
+        fit = math.log(ratio[1]) + (bottom == 0) - ((u - 0.85) / 0.2) ** 2 / 2
+        fit -= math.log(1 + (math.log(b / 1.5) / 0.1) ** 2)
+        for step, (no, yes) in counts.items():
+            q = bottom + height / (1 + math.exp(-b * 0.2 * (step - place)))
+            q = min(max(q, 1e-4), 1 - 1e-4)
+            fit += yes * math.log(q) + no * math.log(1 - q)
+        center = math.log(1.5) + 0.2 * place
+        yield math.exp(fit), bottom, false_no, math.log(min(u, 1)), b, center
 
 
-def test_the_estimate_of_same_pairs_is_that_of_a_slow_loop_over_models():
-    k = np.array([2, 3, 5, 9, 20])  # gaps between cuts are strata of several levels
+def test_the_posterior_is_that_of_a_slow_loop_over_models():
     rng = np.random.default_rng(3)
-    levels = rng.integers(1, 30, size=25)
-    answers = (levels >= 6).astype(int) ^ (rng.random(25) < 0.1)
-    score = pair_match(k, levels, answers, n_same=n_same_of(k), n_rows=600)
-    log_same, flip = slow_models(k, levels, answers, n_same_of(k), 600)
-    np.testing.assert_allclose(score.report["n_pairs"], np.exp(log_same), rtol=1e-6)
-    np.testing.assert_allclose(score.report["flip_rate"], flip, rtol=1e-6)
-    expected = -np.abs(np.log(n_same_of(k)) - log_same)
-    np.testing.assert_allclose(score.scores, expected, atol=1e-6)
+    levels = rng.integers(1, 9, size=25)
+    answers = (levels >= 4).astype(int) ^ (rng.random(25) < 0.15)
+    rise = fit_rise(levels, answers, np.ones(25), 7, None)
+    weight, false_yes, false_no, log_u, slope, center = (
+        np.array(column)
+        for column in zip(*slow_models(levels, answers, 7), strict=True)
+    )
+    weight /= weight.sum()
+    zero = np.zeros(rise.weight.shape[1:])
+    assert rise.weight.sum() == pytest.approx(1)
+    assert rise.mean(rise.false_yes, zero) == pytest.approx(weight @ false_yes)
+    assert rise.mean(rise.false_no, zero) == pytest.approx(weight @ false_no)
+    shape = rise.center + rise.slope[:, None]
+    values = slope + center - log_u
+
+    def check(rise, weight):
+        mean, variance = rise.moments(shape)
+        assert mean == pytest.approx(weight @ values)
+        assert variance == pytest.approx(weight @ values**2 - mean**2)
+
+    check(rise, weight)
+    # With one ratio of mistakes u is certain, and so is what lies within a range.
+    told = fit_rise(levels, answers, np.ones(25), 7, 0.0)
+    kept, below, above = told.between(shape, 2.0, 3.0)
+    value = shape - told.log_top[:, 0, None, None]
+    assert kept.weight[(value < 1.8) | (value > 3.2)].sum() < 1e-20
+    assert kept.weight.sum() == pytest.approx(1)
+    assert below == pytest.approx(told.weight[value < 1.8].sum())
+    assert above == pytest.approx(told.weight[value > 3.2].sum())
+    assert min(below, above, 1 - below - above) > 0.01
+
+
+def test_a_range_without_any_model_keeps_all():
+    rise = fit_rise(np.array([5, 40]), np.array([0, 1]), np.ones(2), 50, None)
+    shape = np.zeros(rise.weight.shape[1:])
+    kept, below, above = rise.between(shape, 50, 60)
+    np.testing.assert_allclose(kept.weight, rise.weight)
+    assert below == pytest.approx(1) and above == 0
+
+
+def test_pairs_that_belong_together_are_summed_over_all_strata():
+    rise = fit_rise(np.array([5, 40]), np.array([0, 1]), np.ones(2), 20, None)
+    k, same = np.array([2, 3, 5, 9, 20]), n_same_of([2, 3, 5, 9, 20])
+    cuts = [600 * 599 / 2, *same, 0]
+    levels = [(1, 1), (2, 2), (3, 4), (5, 8), (9, 19), (20, 80)]
+    b, c = rise.slope[4], rise.center[12]
+    slow = sum(
+        (cuts[i] - cuts[i + 1])
+        / (1 + math.exp(-b * (math.log(math.sqrt(low * high) + 0.5) - c)))
+        for i, (low, high) in enumerate(levels)
+    )
+    assert _log_same(rise, k, same, 600)[4, 12] == pytest.approx(math.log(slow))
 
 
 @pytest.mark.parametrize("criterion", ASKING)
 @pytest.mark.parametrize("true_k", [4, 12, 40])
 def test_exact_answers_of_a_cut_bring_that_cut_back(criterion, true_k):
     score = ask(criterion, *drawn(true_k))
-    assert abs(np.log(score.best / true_k)) < 0.25
+    assert abs(np.log(score.best / true_k)) < 0.3
     assert score.scores.shape == K.shape
     assert score.scores[score.best - 2] == score.scores.max()
     if score.interval is not None:
@@ -181,11 +218,21 @@ def test_exact_answers_of_a_cut_bring_that_cut_back(criterion, true_k):
 @pytest.mark.parametrize("criterion", ESTIMATING)
 def test_wrong_answers_are_noticed_and_widen_the_interval(criterion):
     exact, noisy = (ask(criterion, *drawn(12, flip=flip)) for flip in (0, 0.2))
-    assert exact.report["flip_rate"] < 0.02
-    assert abs(noisy.report["flip_rate"] - 0.2) < 0.06
+    assert exact.report["false_yes"] < 0.02
+    assert abs(noisy.report["false_yes"] - 0.2) < 0.06
     width = [np.log(high / low) for low, high in (exact.interval, noisy.interval)]
     assert width[1] > width[0]
     assert abs(np.log(noisy.best / 12)) < 0.5
+
+
+@pytest.mark.parametrize("rates", [(0.05, 0.2), (0.2, 0.05)])
+def test_one_kind_of_mistake_may_be_more_frequent_than_the_other(rates):
+    levels, truth = drawn(12, n=2000)
+    rng = np.random.default_rng(1)
+    wrong = rng.random(2000) < np.where(truth, rates[1], rates[0])
+    score = ask(pair_match, levels, truth ^ wrong)
+    assert abs(score.report["false_yes"] - rates[0]) < 0.05
+    assert abs(np.log(score.best / 12)) < 0.4
 
 
 def test_tree_likelihood_reports_the_rates_of_both_errors():
@@ -290,21 +337,37 @@ def test_pair_match_matches_pairs_and_the_effective_number_counts_equal_classes(
     assert number.best == round(number.report["effective_number"])
     # Clusters of one size: pairs and classes say the same.
     assert match.best == number.best
-    # A tree of one giant cluster and single rows needs a finer cut for as few pairs.
-    giant = np.maximum(600 - 5 * K, 2.0)
+    # Cuts with a giant cluster hold more pairs, and so do the answers then.
+    giant = 600.0 - 3 * K
     uneven = pair_match(K, levels, answers, n_same=giant**2 / 2, n_rows=600)
-    assert uneven.best > number.best
+    assert abs(uneven.best - match.best) <= 2
+    assert uneven.report["n_pairs"] > 2 * pairs
+
+
+@pytest.mark.parametrize("factor", [2, 4])
+def test_levels_that_are_all_so_many_times_as_fine_mean_as_many_times_the_clusters(
+    factor,
+):
+    levels, answers = drawn(12, n=2000)
+    k = np.arange(2, 400)
+    one, other = (
+        ask(pair_match, np.round((levels + 0.5) * f - 0.5).astype(int), answers, k=k)
+        for f in (1, factor)
+    )
+    assert abs(np.log(other.best / one.best / factor)) < 0.2
 
 
 @pytest.mark.parametrize("criterion", ESTIMATING)
 def test_a_known_flip_rate_is_believed(criterion):
     levels, answers = drawn(12, flip=0.1)
     score = ask(criterion, levels, answers, flip_rate=0.1)
-    assert score.report["flip_rate"] == pytest.approx(0.1)
+    assert score.report["false_yes"] == pytest.approx(0.1)
+    assert score.report["false_no"] == pytest.approx(0.1)
     sure = ask(criterion, levels, answers, flip_rate=0)
-    assert sure.report["flip_rate"] == 0
+    assert sure.report["false_yes"] == sure.report["false_no"] == 0
     # Mistakes at coarse levels, taken for truth, are many pairs.
     assert sure.best < score.best
+    assert 2 <= ask(criterion, levels, answers, flip_rate=0.499).best <= 60
 
 
 @pytest.mark.parametrize("criterion", ESTIMATING)
@@ -315,8 +378,12 @@ def test_weights_between_levels_change_nothing_and_within_a_level_they_count(cri
     weights = np.where(levels <= 4, 1000.0 / levels.clip(1), 1.0)
     between = ask(criterion, levels, answers, weights=weights)
     np.testing.assert_allclose(between.scores, plain.scores, atol=1e-9)
-    yes = ask(criterion, levels, answers, weights=np.where(answers == 1, 3.0, 1.0))
-    assert yes.report["n_pairs"] > plain.report["n_pairs"]
+    weights = np.where(answers == 1, 3.0, 1.0)
+    yes, even = (
+        ask(criterion, levels, answers, weights=w, flip_rate=0.05)
+        for w in (weights, None)
+    )
+    assert yes.best < even.best
 
 
 @pytest.mark.parametrize("criterion", [f_beta, tree_likelihood])
@@ -338,33 +405,25 @@ def test_more_same_answers_never_mean_more_clusters(criterion):
     assert best == sorted(best, reverse=True)
 
 
-def test_the_posterior_weighs_models_and_sums_to_one():
-    levels, answers = drawn(12)
-    n_same = n_same_of(K)
-    model = _fit(K, levels, answers, np.ones(600), n_same, 600, None)
-    assert model.weight.sum() == pytest.approx(1)
-    assert (model.weight >= 0).all()
-    assert (model.log_same <= np.log(600 * 599 / 2) + 1e-9).all()
-
-
-@pytest.mark.parametrize("criterion", ESTIMATING)
-def test_intervals_hold_the_truth_about_as_often_as_they_say(criterion):
-    """Answers drawn from the model itself: 60 corpora, 90 % intervals."""
+@pytest.mark.parametrize("flip", [0.0, 0.1])
+def test_intervals_hold_the_truth_about_as_often_as_they_say(flip):
+    """60 corpora, answers drawn from the model itself, 90 % intervals."""
     hits = 0
     rng = np.random.default_rng(0)
-    strata = -np.diff(np.concatenate([[600 * 599 / 2], n_same_of(K), [0]]))
-    x = np.log(np.concatenate([[1], K]))
-    x[-1] = np.log(2 * K[-1])
+    s = np.arange(1, 401)
+    all_same = n_same_of(s, 4000)
     for _ in range(60):
-        b, c = 0.8 * np.exp(0.35 * rng.normal()), rng.uniform(1.5, 4)
-        levels = np.exp(np.log(120) * rng.random(300)).astype(int)
-        p = 1 / (1 + np.exp(-b * (np.log(levels) - c)))
-        answers = (rng.random(300) < p) ^ (rng.random(300) < 0.05)
-        score = ask(criterion, levels, answers.astype(int))
-        same = strata @ (1 / (1 + np.exp(-b * (x - c))))
-        truth = np.clip(600**2 / (2 * same + 600), 2, 60)
-        hits += score.interval[0] - 1 <= truth <= score.interval[1] + 1
-    assert hits >= 48
+        b, c = 1.5 * np.exp(0.2 * rng.normal()), rng.uniform(2.5, 4.5)
+        u = min(0.85 + 0.1 * rng.normal(), 1)
+        levels = np.exp(np.log(800) * rng.random(300)).astype(int)
+        p, share = (u / (1 + np.exp(-b * (np.log(x + 0.5) - c))) for x in (levels, s))
+        answers = ((rng.random(300) < p) ^ (rng.random(300) < flip)).astype(int)
+        score = pair_match(s, levels, answers, n_same=all_same, n_rows=4000)
+        same = share[:-1] @ -np.diff(all_same) + u * all_same[-1]
+        # Corpora differ from what answers can tell.
+        truth = 4000**2 / (2 * same + 4000) * np.exp(0.2 * rng.normal())
+        hits += score.interval[0] - 0.5 <= truth <= score.interval[1] + 0.5
+    assert 48 <= hits <= 59
 
 
 @pytest.mark.parametrize("criterion", ASKING)
@@ -399,14 +458,19 @@ def test_arguments_that_cannot_be_are_refused(criterion, change, message):
         ({"n_same": [5, 9]}, "must fall from at most all pairs"),
         ({"n_same": [5, -1]}, "to at least 0"),
         ({"n_same": [46, 5]}, r"pairs of n_rows \(45\)"),
-        ({"flip_rate": 0.5}, r"flip_rate must be in \[0, 0.5\) or None, got 0.5"),
-        ({"flip_rate": -0.1}, "got -0.1"),
     ],
 )
-def test_counts_and_rates_that_cannot_be_are_refused(criterion, change, message):
+def test_counts_that_cannot_be_are_refused(criterion, change, message):
     case = {"n_same": [9, 5], "n_rows": 10} | change
     with pytest.raises(ValueError, match=message):
         criterion([2, 3], [1, 2, 3], [0, 1, 1], **case)
+
+
+@pytest.mark.parametrize("criterion", ESTIMATING)
+@pytest.mark.parametrize("rate", [0.5, -0.1])
+def test_a_rate_of_wrong_answers_that_cannot_be_is_refused(criterion, rate):
+    with pytest.raises(ValueError, match=rf"in \[0, 0.5\) or None, got {rate}"):
+        ask(criterion, [1, 2, 3], [0, 1, 1], flip_rate=rate)
 
 
 @pytest.mark.parametrize("beta", [0, -1, np.nan, np.inf])

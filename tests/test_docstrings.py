@@ -20,14 +20,27 @@ MODULES = [
     "skllm_cluster.losses",
     "skllm_cluster.metrics",
     "skllm_cluster.oracles",
+    "skllm_cluster.plotting",
+    "skllm_cluster.pretraining",
     "skllm_cluster.protocols",
     "skllm_cluster.sampling",
+    "skllm_cluster.set_attention",
+    "skllm_cluster.set_baselines",
     "skllm_cluster.smoothing",
 ]
 # A summary may say it all (ES01), not everything has a sibling (SA01), a shape may say
 # what an argument is (PR07, RT03), returned values have names (RT02), and descriptions
 # may begin with a symbol (PR08).
 ALLOWED = {"ES01", "PR07", "PR08", "RT02", "RT03", "SA01"}
+# Constants and names of types, which a comment documents.
+NOT_DOCUMENTED = (
+    ".PAPER",
+    ".PAPER_WORDINGS",
+    ".PLAIN_PAIR_TEMPLATE",
+    ".Pair",
+    ".RELEASED",
+    ".Triplet",
+)
 
 
 def public():
@@ -42,8 +55,12 @@ def methods(path):
     thing = getattr(import_module(module), name)
     if not inspect.isclass(thing):
         return
-    for method, value in vars(thing).items():
-        if not method.startswith("_") and inspect.isfunction(value):
+    for method in dir(thing):
+        # Through the class: a method that is not always there is a descriptor.
+        value = getattr(thing, method)
+        if method.startswith("_") or not inspect.isfunction(value):
+            continue
+        if value.__module__.startswith("skllm_cluster"):  # also what it inherits
             yield f"{path}.{method}"
 
 
@@ -53,7 +70,8 @@ def complaints(path, allowed):
 
 
 @pytest.mark.parametrize(
-    "path", [p for p in public() if not p.endswith((".Triplet", ".PAPER_WORDINGS"))]
+    "path",
+    [p for p in public() if not p.endswith(NOT_DOCUMENTED)],
 )
 def test_public_names_have_whole_numpydoc_docstrings(path):
     protocol = ".protocols." in path

@@ -12,14 +12,15 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from people import HOSTILE, TRIPLETS, asked, swap
-from sklearn.base import BaseEstimator
+from people import HOSTILE, PAIRS, TRIPLETS, asked, question_of, swap
+from sklearn.base import BaseEstimator, clone
 
 from skllm_cluster import ClusterLLMClusterer
 from skllm_cluster.embedders import HashingEmbedder
 from skllm_cluster.oracles import HumanOracle, TruthOracle
 from skllm_cluster.oracles._human_page import render_page
-from skllm_cluster.oracles._human_sitting import Sitting, visible
+from skllm_cluster.oracles._human_question import visible
+from skllm_cluster.oracles._human_sitting import Sitting
 
 relaxed = settings(deadline=None)  # a busy machine may pause at any example
 any_text = st.text(st.characters(exclude_categories=()), max_size=30)
@@ -67,13 +68,10 @@ def written(folder):
 def given_back(folder, choose=lambda question: 0, change=lambda file: file):
     """The file that the button of the page saves, made without a browser."""
     data = written(folder).data
+    fields = ("key", "anchor", "choices", "pair")
     answers = [
-        {
-            "key": question["key"],
-            "anchor": question["anchor"],
-            "choices": question["choices"],
-            "answer": choose(question),
-        }
+        {name: question[name] for name in fields if name in question}
+        | {"answer": choose(question)}
         for question in data["questions"]
     ]
     path = Path(folder) / "answers.json"
@@ -82,6 +80,9 @@ def given_back(folder, choose=lambda question: 0, change=lambda file: file):
 
 
 def leftmost(question):
+    """Pick the text on the left; say of pairs that those with even numbers are same."""
+    if "pair" in question:
+        return int(int(question["pair"][0].split()[1]) % 2 == 0)
     return 0 if question["choices"][0].startswith("left") else 1
 
 
@@ -201,10 +202,10 @@ def test_the_policy_of_a_page_allows_its_script_and_style_and_nothing_else(tmp_p
     }
 
 
-def rendered(triplets, **params):
+def rendered(asked_about, **params):
     oracle = HumanOracle(**params)
-    questions = [oracle._question(*triplet) for triplet in triplets]
-    return render_page(questions, oracle._instruction(), oracle._task())
+    questions = [question_of(oracle, texts) for texts in asked_about]
+    return render_page(questions, oracle._task())
 
 
 def _joined(text):
@@ -213,17 +214,22 @@ def _joined(text):
 
 def check_inert(texts):
     task = {"perspective": f"a{texts[0]}", "annotator": f"b{texts[1]}"}
-    page = rendered([tuple(texts)], **task)
+    page = rendered([tuple(texts), tuple(texts[:2])], **task)
     assert page.isascii()
-    found, plain = Parts(page), Parts(rendered([("a", "b", "c")]))
+    found, plain = Parts(page), Parts(rendered([("a", "b", "c"), ("a", "b")]))
     assert found.tags == plain.tags
     assert found.script == plain.script
     assert not set("<>&") & set(found.inside["script", "data"])
-    (question,) = found.data["questions"]
-    assert question["anchor"] == texts[0]
-    assert sorted(question["choices"]) == sorted(texts[1:])
-    assert question["shown"][0] == visible(texts[0])
+    triplet, pair = found.data["questions"]
+    assert triplet["anchor"] == texts[0]
+    assert sorted(triplet["choices"]) == sorted(texts[1:])
+    assert triplet["shown"][0] == visible(texts[0])
+    assert sorted(pair["pair"]) == sorted(texts[:2])
+    assert pair["shown"] == [visible(text) for text in pair["pair"]]
     assert found.data["answers"]["task"] == {"texts": "texts", **task}
+    for kind, instruction in found.data["instructions"].items():
+        plainly = plain.data["instructions"][kind]
+        assert instruction == plainly.replace("topic", visible(task["perspective"]))
 
 
 @pytest.mark.parametrize("text", HOSTILE)
@@ -266,10 +272,13 @@ def of(i, **changes):
         (of(3, choices="ab"), "two as choices, got .* at index 3"),
         (of(3, choices=["a", 1]), "two as choices, got .* at index 3"),
         (of(3, anchor=None), "a str as anchor .* at index 3"),
-        (of(3, answer=True), "must answer 0, 1 or -1, got True at index 3"),
-        (of(3, answer=2), "must answer 0, 1 or -1, got 2 at index 3"),
-        (of(3, answer="1"), "must answer 0, 1 or -1, got '1' at index 3"),
-        (of(3, answer=float("nan")), "must answer 0, 1 or -1, got nan at index 3"),
+        (of(3, answer=True), r"must answer one of \[-1, 0, 1\], got True at index 3"),
+        (of(3, answer=2), r"must answer one of \[-1, 0, 1\], got 2 at index 3"),
+        (of(3, answer="1"), r"must answer one of \[-1, 0, 1\], got '1' at index 3"),
+        (
+            of(3, answer=float("nan")),
+            r"must answer one of \[-1, 0, 1\], got nan at index 3",
+        ),
         (of(3, anchor="another"), "was changed: the key at index 3"),
         (of(3, key=None), "was changed: the key at index 3"),
         (
@@ -313,6 +322,135 @@ def test_answers_to_another_task_or_of_another_person_are_refused(tmp_path, othe
     path = given_back(tmp_path)
     with pytest.raises(ValueError, match="other questions than this oracle asks"):
         HumanOracle(**other).read_answers(path)
+
+
+# Pairs
+
+
+EVEN = [int(i % 2 == 0) for i in range(len(PAIRS))]
+
+
+def kinds_on(folder):
+    return [question["kind"] for question in written(folder).data["questions"]]
+
+
+def test_pairs_are_asked_on_the_page_and_answered_in_either_order(tmp_path):
+    oracle = page_oracle(tmp_path)
+    assert (asked(oracle, PAIRS) == -1).all()
+    data = written(tmp_path).data
+    (instruction,) = data["instructions"].values()
+    assert instruction == "Do these two texts have the same topic?"
+    assert [sorted(q["pair"]) for q in data["questions"]] == [sorted(p) for p in PAIRS]
+    assert any(q["pair"] != sorted(q["pair"]) for q in data["questions"])
+    assert oracle.read_answers(given_back(tmp_path, leftmost)) == len(PAIRS)
+    assert oracle.answer_pairs(PAIRS).tolist() == EVEN
+    assert oracle.answer_pairs(swap(PAIRS)).tolist() == EVEN
+
+
+def test_one_page_and_one_file_carry_triplets_and_pairs(tmp_path):
+    oracle = page_oracle(tmp_path)
+    asked(oracle, TRIPLETS[:3])
+    asked(oracle, PAIRS[:2])
+    assert kinds_on(tmp_path) == ["triplets"] * 3 + ["pairs"] * 2
+    fresh = HumanOracle()
+    assert fresh.read_answers(given_back(tmp_path, leftmost)) == 5
+    assert fresh.answer_triplets(TRIPLETS[:3]).tolist() == [0] * 3
+    assert fresh.answer_pairs(PAIRS[:2]).tolist() == [1, 0]
+
+
+def test_a_page_holds_what_was_asked_last_of_each_kind_and_is_still_open(tmp_path):
+    oracle = page_oracle(tmp_path)
+    asked(oracle, TRIPLETS[:3])
+    asked(oracle, PAIRS[:2])
+    asked(oracle, PAIRS[2:6])
+    assert kinds_on(tmp_path) == ["triplets"] * 3 + ["pairs"] * 4
+    oracle.read_answers(given_back(tmp_path, change=lambda file: keep_of(file, [0, 4])))
+    asked(oracle, TRIPLETS[:3])
+    assert kinds_on(tmp_path) == ["triplets"] * 2 + ["pairs"] * 3
+    asked(oracle.set_params(max_questions=1), PAIRS[:2])
+    assert kinds_on(tmp_path) == ["triplets"] * 2 + ["pairs"]
+
+
+def keep_of(file, numbers):
+    return {**file, "answers": [file["answers"][i] for i in numbers]}
+
+
+def test_a_clone_goes_on_with_the_page(tmp_path):
+    """A fit asks about pairs with a clone that has demonstrations."""
+    oracle = page_oracle(tmp_path)
+    asked(oracle, TRIPLETS[:3])
+    asked(clone(oracle), PAIRS[:2])
+    assert kinds_on(tmp_path) == ["triplets"] * 3 + ["pairs"] * 2
+    assert oracle.report()["n_open"] == 5
+
+
+@pytest.mark.parametrize("other", [{"perspective": "tone"}, {"page": "other.html"}])
+def test_another_task_or_another_page_begins_with_nothing(tmp_path, monkeypatch, other):
+    monkeypatch.chdir(tmp_path)
+    oracle = page_oracle(tmp_path, page="q.html")
+    asked(oracle, TRIPLETS[:3])
+    asked(oracle.set_params(**other), PAIRS[:2])
+    page = Parts((tmp_path / oracle.page).read_text(encoding="utf-8"))
+    assert [question["kind"] for question in page.data["questions"]] == ["pairs"] * 2
+
+
+def test_a_file_of_answers_from_an_earlier_version_is_read(tmp_path):
+    path = tmp_path / "answers.json"
+    path.write_text(
+        """{
+ "format": "skllm_cluster answers",
+ "version": 1,
+ "task": {"perspective": "topic", "texts": "texts", "annotator": null},
+ "answers": [
+  {
+   "key": "1f1b5bb507cfc597ea35179ba3cbcf6c3cd0f394a0ed1c4fd9fe750869ef87d1",
+   "anchor": "q",
+   "choices": ["b", "a"],
+   "answer": 1
+  }
+ ]
+}"""
+    )
+    oracle = HumanOracle(max_questions=0)
+    assert oracle.read_answers(path) == 1
+    assert oracle.answer_triplets([("q", "a", "b"), ("q", "b", "a")]).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (of(3, answer=-1), r"must answer one of \[0, 1\], got -1 at index 3"),
+        (of(3, answer=True), r"must answer one of \[0, 1\], got True at index 3"),
+        (of(3, pair=["a"]), "must have two as pair, got .* at index 3"),
+        (of(3, pair="ab"), "must have two as pair, got .* at index 3"),
+        (of(3, pair=["a", None]), "must have two as pair, got .* at index 3"),
+        (of(3, anchor="a"), r"must have the fields \['answer', 'key', 'pair'\]"),
+        (of(3, pair=["a", "b"]), "was changed: the key at index 3"),
+        (
+            lambda file: keep_of(file, [0, 1, 2, 3, 2]) | {"task": {}},
+            "answers other questions",
+        ),
+    ],
+)
+def test_a_file_with_anything_wrong_about_a_pair_is_refused(tmp_path, change, message):
+    oracle = page_oracle(tmp_path)
+    asked(oracle, PAIRS)
+    with pytest.raises(ValueError, match=message):
+        oracle.read_answers(given_back(tmp_path, change=change))
+    assert oracle.report()["n_open"] == len(PAIRS)
+
+
+def test_two_answers_to_one_pair_are_refused_in_either_order(tmp_path):
+    oracle = page_oracle(tmp_path)
+    asked(oracle, PAIRS)
+
+    def contradict(file):
+        first = file["answers"][0]
+        other = {**first, "pair": first["pair"][::-1], "answer": 1 - first["answer"]}
+        return {**file, "answers": [*file["answers"], other]}
+
+    with pytest.raises(ValueError, match="two answers, the second at index 40"):
+        oracle.read_answers(given_back(tmp_path, change=contradict))
 
 
 class Spy(BaseEstimator):
@@ -398,7 +536,7 @@ def test_keys_on_the_page_become_answers_of_the_oracle(tmp_path):
     assert file["name"] == "answers.json"
     (tmp_path / file["name"]).write_text(file["text"], encoding="utf-8")
     assert oracle.read_answers(tmp_path / file["name"]) == 9
-    shown = [oracle._question(*triplet).texts for triplet in triplets]
+    shown = [question_of(oracle, triplet).texts for triplet in triplets]
     wanted = [triplets[i].index(shown[i][1 + i % 2]) - 1 for i in range(8)]
     answers = asked(page_oracle(tmp_path, interface="widget"), triplets)
     assert answers.tolist() == [*wanted, -1, -1]
@@ -414,14 +552,13 @@ def test_page_and_terminal_step_through_questions_alike(tmp_path):
     keys = [rng.choice("12nsbx") for _ in range(60)]
     looks = browse(tmp_path, keys)["looks"]
     oracle = HumanOracle()
-    here = Sitting([oracle._question(*t) for t in TRIPLETS[:4]], lambda *_: None)
+    here = Sitting([question_of(oracle, t) for t in TRIPLETS[:4]], lambda *_: None)
     for look, key in zip(looks, [*keys, None], strict=True):
         assert look["where"].startswith(here.progress().split(";")[0])
         assert look["hidden"] == (here.question is None)
         if here.question is not None:
             said = here.choices.get(here.question.key)
-            name = {0: ["1"], 1: ["2"], -1: ["n"], None: []}[said]
-            assert look["pressed"] == name
+            assert look["pressed"] == ([] if said is None else [said])
         if key is not None:
             here.press(key)
     assert {look["hidden"] for look in looks} == {False, True}
@@ -471,3 +608,93 @@ def test_a_key_held_down_or_with_another_answers_nothing(tmp_path, with_):
     asked(page_oracle(tmp_path), TRIPLETS[:4])
     done = browse(tmp_path, [{"key": "1", with_: True}])
     assert done["stored"] == {}
+
+
+@needs_node
+def test_keys_on_the_page_answer_pairs(tmp_path):
+    oracle = page_oracle(tmp_path)
+    pairs = [(f"{i} {text}", text + "1") for i, text in enumerate(HOSTILE)]
+    asked(oracle, pairs)
+    done = browse(tmp_path, [*("yn" * 4), "1", "Y", "s", GET])
+    (file,) = done["files"]
+    (tmp_path / file["name"]).write_text(file["text"], encoding="utf-8")
+    assert oracle.read_answers(tmp_path / file["name"]) == 9
+    answers = asked(page_oracle(tmp_path, interface="widget"), pairs)
+    assert answers.tolist() == [1, 0] * 4 + [1, -1]
+    assert done["looks"][8] == done["looks"][9]  # 1 is no answer to a pair
+    for look, pair in zip(done["looks"][:9], pairs, strict=False):
+        shown = question_of(oracle, pair).texts
+        assert look["texts"] == [visible(text) for text in shown]
+
+
+@needs_node
+def test_the_page_goes_from_triplets_to_pairs_and_back(tmp_path):
+    oracle = page_oracle(tmp_path)
+    asked(oracle, TRIPLETS[:2])
+    asked(oracle, PAIRS[:2])
+    done = browse(tmp_path, ["n", "y", "2", "n", "b", "b", GET])
+    parts = [look["parts"] for look in done["looks"]]
+    triplets, pairs = ["triplets"], ["pairs"]
+    assert parts == [*[triplets] * 3, *[pairs] * 3, triplets, triplets]
+    assert [look["pressed"] for look in done["looks"][-3:-1]] == [["n"], ["2"]]
+    instructions = [look["instruction"] for look in done["looks"]]
+    assert instructions[0] == question_of(oracle, TRIPLETS[0]).instruction
+    assert instructions[3] == question_of(oracle, PAIRS[0]).instruction
+    answers = json.loads(done["files"][0]["text"])["answers"]
+    assert [a["answer"] for a in answers] == [-1, 1, 0]
+    assert [set(a) for a in answers] == [
+        *[{"key", "anchor", "choices", "answer"}] * 2,
+        {"key", "pair", "answer"},
+    ]
+
+
+@needs_node
+def test_page_and_terminal_step_through_pairs_alike(tmp_path):
+    asked(page_oracle(tmp_path), PAIRS[:4])
+    rng = random.Random(0)
+    keys = [rng.choice("ynsbx1") for _ in range(40)]
+    looks = browse(tmp_path, keys)["looks"]
+    oracle = HumanOracle()
+    here = Sitting([question_of(oracle, p) for p in PAIRS[:4]], lambda *_: None)
+    for look, key in zip(looks, [*keys, None], strict=True):
+        assert look["where"].startswith(here.progress().split(";")[0])
+        if here.question is not None:
+            said = here.choices.get(here.question.key)
+            assert look["pressed"] == ([] if said is None else [said])
+        if key is not None:
+            here.press(key)
+
+
+@needs_node
+def test_buttons_of_pairs_do_what_keys_do(tmp_path):
+    asked(page_oracle(tmp_path), PAIRS[:4])
+    keys = "ynsby"
+    by_key = browse(tmp_path, keys)
+    assert by_key == browse(tmp_path, [{"button": key} for key in keys])
+
+
+@needs_node
+def test_what_the_browser_kept_of_pairs_is_found_again(tmp_path):
+    oracle = page_oracle(tmp_path)
+    asked(oracle, PAIRS[:4])
+    before = browse(tmp_path, ["y", "s", "n"])["stored"]
+    asked(oracle, PAIRS[:3])
+    after = browse(tmp_path, [GET], before)
+    answers = json.loads(after["files"][0]["text"])["answers"]
+    assert [a["answer"] for a in answers] == [1, 0]
+    foreign = browse(tmp_path, [], dict.fromkeys(before, "-1"))  # of no pair
+    assert foreign["looks"][0]["where"] == "Question 1, 0 of 3 answered"
+
+
+@needs_node
+def test_the_fake_browser_has_the_buttons_that_the_page_has(tmp_path):
+    """Guards the tests above: they press what the fake browser thinks is there."""
+    asked(page_oracle(tmp_path), TRIPLETS[:1])
+    page = written(tmp_path)
+    keys = [attrs["data-key"] for _, attrs in page.tags if "data-key" in attrs]
+    ids = [attrs["id"] for tag, attrs in page.tags if tag == "bdi"]
+    assert keys == ["1", "2", "n", "y", "n", "b", "s"]
+    assert ids == ["query", "first", "second", "one", "other"]
+    text = BROWSER.read_text()
+    for part in (ids[:3], ids[3:], keys[:3], keys[3:5], keys[5:]):
+        assert json.dumps(part) in text

@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from skllm_cluster.journal import AnswerJournal
 from skllm_cluster.oracles import LLMOracle
 from skllm_cluster.oracles import _likelihoods as likelihoods
+from skllm_cluster.oracles import _triplets as triplets_module
 from skllm_cluster.oracles._likelihoods import look_up_likelihoods, score
 from skllm_cluster.oracles._session import OracleError, Session
+from skllm_cluster.oracles._triplets import Triplets
 
 PAIRS = [(f"context {i}", f"continuation {i}") for i in range(10)]
 TRIPLETS = [("hi", "a", "b"), ("hi", "c", "d"), ("hi", "e", "f"), ("hi", "g", "h")]
@@ -144,8 +146,8 @@ def simple_scoring(monkeypatch):
         odds = [values[a, c] - values[a, b] for a, b, c in triplets]
         return 1 / (1 + np.exp(np.array(odds)))
 
-    monkeypatch.setattr(likelihoods, "score_requests", requests)
-    monkeypatch.setattr(likelihoods, "score_triplets", probabilities)
+    monkeypatch.setattr(triplets_module, "score_requests", requests)
+    monkeypatch.setattr(triplets_module, "score_triplets", probabilities)
     return asked
 
 
@@ -192,7 +194,7 @@ def test_scores_are_kept_in_the_journal_and_replayed(tmp_path):
 @pytest.mark.usefixtures("simple_scoring")
 def test_no_triplet_has_no_answer():
     oracle = LLMOracle(Local(), scoring="pmi")
-    answers, confidence = score(oracle, Session(), [])
+    answers, confidence = score(oracle, Session(), Triplets(oracle), [])
     assert answers.shape == confidence.shape == (0,)
 
 
@@ -258,3 +260,63 @@ def test_a_plan_counts_likelihoods_and_fit_computes_as_many():
     oracle.answer_triplets(TRIPLETS)
     assert oracle.report()["n_cached"] == plan["calls"]
     assert not oracle.needs_preflight(TRIPLETS * 100)
+
+
+def finds_alike(context, rest):
+    """Likelihoods of a simulated model: texts with one first letter go together."""
+    lines = [line for line in context.splitlines() if line.startswith("Sentence ")]
+    one, two = (line.partition(": ")[2].strip('"') for line in lines[-2:])
+    # Prefers Yes where the text that is shown first comes first in the alphabet.
+    return (rest == "Yes") * (2.0 if one[:1] == two[:1] else -2.0) + (one < two)
+
+
+PAIRS_OF_TEXTS = [("ape", "ant"), ("ape", "bee"), ("yes", "no"), ("bee", "bug")]
+
+
+def test_a_pair_is_scored_by_yes_and_no_in_both_orders():
+    model = Local(value=finds_alike)
+    oracle = LLMOracle(model, scoring="options")
+    answers, confidence = oracle.judge_pairs(PAIRS_OF_TEXTS)
+    assert answers.tolist() == [1, 0, 0, 1]
+    np.testing.assert_allclose(confidence, [1 / (1 + math.exp(-2))] * 4)
+    assert sum(model.batches) == 4 * len(PAIRS_OF_TEXTS)
+    turned = [pair[::-1] for pair in PAIRS_OF_TEXTS]
+    answers, as_sure = oracle.judge_pairs(turned)
+    assert answers.tolist() == [1, 0, 0, 1]
+    np.testing.assert_allclose(as_sure, confidence)
+    assert sum(model.batches) == 4 * len(PAIRS_OF_TEXTS)
+    report = oracle.report()
+    assert (report["n_usable"], report["n_unusable"], report["n_yes"]) == (8, 0, 4)
+
+
+def test_a_scored_pair_is_put_in_the_words_of_the_oracle():
+    seen = []
+    model = Local(value=lambda context, rest: seen.append((context, rest)) or -1.0)
+    oracle = LLMOracle(
+        model, scoring="options", perspective="intent",
+        demonstrations=[("one", "two", False, ("a", "b"))],
+    )  # fmt: skip
+    answers, confidence = oracle.judge_pairs([("x", "y"), ("x", "y")])
+    assert answers.tolist() == [-1, -1]  # as likely
+    assert np.isnan(confidence).all()
+    assert sorted(rest for _, rest in seen) == ["No", "No", "Yes", "Yes"]
+    for context, _ in seen:
+        assert context.startswith("[Example1]\nSentence 1: one\n")
+        assert context.endswith("without explanation.\n\n")
+    assert oracle.plan([("x", "y"), ("y", "x"), ("x", "z")])["calls"] == 4
+    assert not oracle.needs_preflight([("x", str(i)) for i in range(100)])
+
+
+def test_mutual_information_of_a_pair_is_refused_before_anything_is_computed():
+    model = Local()
+    oracle = LLMOracle(model, scoring="pmi")
+    pairs = [("x", "y")]
+    for ask in (
+        oracle.answer_pairs, oracle.judge_pairs, oracle.preflight_pairs, oracle.plan
+    ):  # fmt: skip
+        with pytest.raises(
+            ValueError, match=r"'pmi' compares two choices.*\('reply', 'options'\)"
+        ):
+            ask(pairs)
+    assert model.batches == []
+    assert oracle.answer_triplets(TRIPLETS).shape == (4,)

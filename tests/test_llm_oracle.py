@@ -19,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.base import BaseEstimator, clone
 
+from skllm_cluster.journal import AnswerJournal
 from skllm_cluster.oracles import LLMOracle, OracleError
 from skllm_cluster.oracles import _calling as calling
 from skllm_cluster.protocols import Oracle, Reply
@@ -306,6 +307,8 @@ def test_what_changes_the_prompt_is_another_question(other):
         {"min_confidence": 0.6},
         {"max_characters": 100},
         {"preflight": 0},
+        {"demonstrations": [("a", "b", True)]},
+        {"pair_template": "{first} {second}"},
     ],
 )
 def test_what_changes_no_prompt_is_the_same_question(other):
@@ -313,6 +316,43 @@ def test_what_changes_no_prompt_is_the_same_question(other):
     oracle.answer_triplets(TRIPLETS[:5])
     oracle.set_params(**other).answer_triplets(TRIPLETS[:5])
     assert oracle.report()["n_cached"] == oracle.report()["n_calls"] == 5
+
+
+# Kept apart from the code, so that journals stay of use: the first key of each.
+KEYS = {
+    "usual": "d70b12e5b33f",
+    "both": "3978eb541d0a",
+    "neither": "1db8fe3abe70",
+    "template": "78a18d4f322c",
+    "quoted": "7f7acec3c543",
+}
+WORDINGS = {
+    "usual": {},
+    "both": {"order": "both"},
+    "neither": {"allow_neither": True, "n_votes": 2},
+    "template": {"template": "{anchor} {first} {second} {texts}"},
+    "quoted": {"fence": "always", "perspective": "intent", "texts": "utterances"},
+}
+
+
+@pytest.mark.parametrize("name", KEYS)
+def test_answers_to_triplets_in_old_journals_are_found(name):
+    class Sent:
+        def request(self, prompt):
+            return {"body": {"model": "m", "prompt": prompt}}
+
+        def __call__(self, prompt):
+            return "Choice 1"
+
+    journal = AnswerJournal()
+    LLMOracle(Sent(), journal=journal, **WORDINGS[name]).answer_triplets(
+        [
+            ("Where is my card?", "Card not here yet", "Top-up failed"),
+            ("hi", "ignore that", 'a "b"'),
+            ("x\ny", "z" * 3000, "\u200b"),
+        ]
+    )
+    assert min(a["key"] for a in journal.attempts()).startswith(KEYS[name])
 
 
 def test_no_question_asks_nothing():
@@ -344,6 +384,12 @@ def test_unusable_replies_abstain_and_are_counted():
         "n_neither": 0,
         "n_cut_short": 0,
         "n_first_choice": 1,
+        "n_yes": 0,
+        "n_sets": 0,
+        "n_sets_unusable": 0,
+        "n_entities": 0,
+        "n_entities_unassigned": 0,
+        "n_lines_unmatched": 0,
         "n_long_texts": 0,
         "n_calls": 6,
         "n_retries": 0,
@@ -352,6 +398,7 @@ def test_unusable_replies_abstain_and_are_counted():
         "first_failure": None,
         "stopped": None,
         "preflight": None,
+        "preflight_pairs": None,
     }
 
 
@@ -469,6 +516,19 @@ def test_an_even_chance_is_sure_enough_unless_more_is_asked_for():
     assert (answers >= 0).all()
     assert confidence.tolist() == [0.5] * 5
     assert (oracle.set_params(min_confidence=0.51).answer_triplets(TRIPLETS) < 0).all()
+
+
+@pytest.mark.parametrize(
+    "wrong", [("a", "b"), ("a", "b", None), "abc", ("a",), 5, ("a", "b", "c", "d")]
+)
+def test_what_is_no_triplet_is_refused_before_anything_is_asked(wrong):
+    model = Recorder()
+    oracle = LLMOracle(model)
+    said = r"must be \(anchor, choice 1, choice 2\), all str, got .* at index 1"
+    for ask in (oracle.answer_triplets, oracle.preflight_triplets, oracle.plan):
+        with pytest.raises(TypeError, match=said):
+            ask([TRIPLETS[0], wrong])
+    assert model.prompts == []
 
 
 # Long texts

@@ -8,9 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from skllm_cluster._pairs import _allot
+from skllm_cluster._pairs import _nearest
 from skllm_cluster.hierarchy import Tree, ward_tree
-from skllm_cluster.sampling import merge_pairs, pair_weights
+from skllm_cluster.sampling import level_pairs, merge_pairs, pair_weights
+
+SAMPLERS = pytest.mark.parametrize("sampler", [level_pairs, merge_pairs])
 
 
 def draw_tree(n=80, d=2, seed=0, **options):
@@ -29,43 +31,41 @@ def every_pair(tree, low, high):
     return unordered(pairs[(level >= low) & (level <= high)])
 
 
+def levels_of(tree, pairs, edges):
+    """How many pairs have a level from each edge up to the next."""
+    return np.histogram(tree.level(pairs), edges)[0].tolist()
+
+
 def united(tree):
     """How many pairs each merge unites, by level: [0, level 1, ...]."""
     same = tree.n_same(np.arange(1, tree.n_leaves + 1))
     return [0, *(same[:-1] - same[1:]).tolist()]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
+    st.sampled_from([level_pairs, merge_pairs]),
     st.integers(0, 1000),
     st.integers(1, 6),
     st.tuples(st.integers(1, 39), st.integers(1, 39)).filter(lambda k: k[0] < k[1]),
-    st.sampled_from(["merges", "uniform", "log"]),
-    st.integers(0, 5),
 )
-def test_pairs_are_distinct_and_of_the_merges_asked_for(seed, lam, ks, how, n_within):
+def test_pairs_are_distinct_and_of_the_merges_asked_for(sampler, seed, lam, ks):
     tree = draw_tree(60, linkage_size=40)
     low, high = min(ks[0], tree.n_leaves - 1), min(ks[1], tree.n_leaves)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
-        pairs = merge_pairs(
-            tree,
-            k_min=low,
-            k_max=high,
-            pairs_per_merge=lam,
-            stratify=how,
-            n_within=n_within,
-            random_state=seed,
+        pairs = sampler(
+            tree, k_min=low, k_max=high, pairs_per_merge=lam, random_state=seed
         )
+    assert pairs.dtype == np.intp
     assert len(unordered(pairs)) == len(pairs)
     assert (pairs[:, 0] != pairs[:, 1]).all()
     level = tree.level(pairs)
-    assert (level >= low).all()
-    assert (level >= high).sum() == min(n_within, tree.n_same(high))
-    total = lam * (high - low)
-    room = sum(united(tree)[low:high])
-    between = (level < high).sum()
-    assert between <= total if how == "merges" else between == min(total, room)
+    assert (level < tree.n_leaves).all()
+    if sampler is merge_pairs:
+        assert (level >= low).all() and (level < high).all()
+    else:
+        assert len(pairs) == min(lam * (high - low), sum(united(tree)))
 
 
 @pytest.mark.parametrize("lam", [1, 3, 7])
@@ -76,33 +76,29 @@ def test_each_merge_gives_lambda_pairs_or_all_that_it_has(lam):
     assert counts.tolist() == [min(lam, room) for room in united(tree)]
 
 
-def test_all_pairs_come_once_where_all_are_wanted():
-    tree = draw_tree(30)
-    pairs = merge_pairs(
-        tree, k_min=1, k_max=12, pairs_per_merge=500, n_within=12, random_state=0
-    )
-    assert tree.n_same(12) > 12
-    between = pairs[tree.level(pairs) < 12]
-    assert unordered(between) == every_pair(tree, 1, 11)
-    assert len(pairs) == len(between) + 12
-    within = int(tree.n_same(12))
-    pairs = merge_pairs(
-        tree, k_min=1, k_max=12, pairs_per_merge=500, n_within=within, random_state=0
-    )
-    assert unordered(pairs) == every_pair(tree, 1, 30)
-    assert len(pairs) == 30 * 29 // 2
+@SAMPLERS
+def test_all_pairs_come_once_where_all_are_wanted(sampler):
+    tree = draw_tree(40, linkage_size=30)
+    options = {"k_min": 1, "k_max": tree.n_leaves, "random_state": 0}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        pairs = sampler(tree, pairs_per_merge=500, **options)
+    assert unordered(pairs) == every_pair(tree, 1, tree.n_leaves - 1)
+    assert len(pairs) == sum(united(tree)) < 40 * 39 // 2
 
 
 def chi_square(observed, expected):
     return ((observed - expected) ** 2 / expected).sum()
 
 
-def test_every_pair_of_a_merge_is_as_likely_and_so_is_either_order():
+@SAMPLERS
+def test_every_pair_of_a_merge_is_as_likely_and_so_is_either_order(sampler):
     tree = Tree([[0, 1, 1.0, 2], [2, 3, 2.0, 3]], [0, 0, 1, 1, 1, 2])
     drawn = np.concatenate(
-        [merge_pairs(tree, k_min=2, k_max=3, pairs_per_merge=2, random_state=s)
+        [sampler(tree, k_min=2, k_max=3, pairs_per_merge=2, random_state=s)
          for s in range(1_500)]
     )  # fmt: skip
+    drawn = drawn[tree.level(drawn) == 2]
     found, counts = np.unique(drawn, axis=0, return_counts=True)
     # 2 x 3 pairs in either order.
     assert len(found) == 12
@@ -110,33 +106,21 @@ def test_every_pair_of_a_merge_is_as_likely_and_so_is_either_order():
     assert chi_square(counts, len(drawn) / 12) < 37.4
 
 
-def test_every_pair_within_a_cluster_is_as_likely():
-    tree = Tree([[0, 1, 1.0, 2], [2, 3, 2.0, 3]], [0, 1, 1, 1, 1, 2, 2, 2])
-    drawn = np.concatenate(
-        [merge_pairs(tree, k_min=1, k_max=3, n_within=2, random_state=s)
-         for s in range(1_500)]
-    )  # fmt: skip
-    inner = np.sort(drawn[tree.level(drawn) == 3], axis=1)
-    found, counts = np.unique(inner, axis=0, return_counts=True)
-    assert len(inner) == 3_000
-    assert unordered(found) == every_pair(tree, 3, 3) and len(found) == 6 + 3
-    # The 0.9999 quantile with 8 degrees of freedom.
-    assert chi_square(counts, len(inner) / 9) < 31.9
-
-
-def test_the_first_pairs_are_of_all_merges():
+@SAMPLERS
+def test_the_first_pairs_are_of_all_merges(sampler):
     """So that a budget that ends the asking does not leave out a part of the range."""
     tree = draw_tree(200)
-    level = tree.level(merge_pairs(tree, k_max=100, random_state=0))
+    level = tree.level(sampler(tree, k_max=100, random_state=0))
     assert abs(np.corrcoef(np.arange(len(level)), level)[0, 1]) < 0.2
-    assert (np.bincount(level[:98], minlength=100)[2:100] > 1).any()
+    assert (np.bincount(level[:98], minlength=100) > 1).any()
 
 
-def test_pairs_are_determined_by_the_seed():
+@SAMPLERS
+def test_pairs_are_determined_by_the_seed(sampler):
     tree = draw_tree()
 
     def draw(seed):
-        return merge_pairs(tree, k_max=20, stratify="log", random_state=seed).tolist()
+        return sampler(tree, k_max=20, random_state=seed).tolist()
 
     assert draw(1) == draw(1) == draw(np.random.RandomState(1)) != draw(2)
     assert draw(None) != draw(None)
@@ -151,20 +135,75 @@ def test_a_wider_range_or_a_larger_lambda_keeps_the_pairs_that_were_asked():
     few = draw(k_min=5, k_max=30, pairs_per_merge=1)
     assert few < draw(k_min=5, k_max=30, pairs_per_merge=3)
     assert few < draw(k_min=2, k_max=60, pairs_per_merge=1)
-    assert few < draw(k_min=5, k_max=30, pairs_per_merge=1, n_within=20)
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.integers(0, 1000), st.sampled_from(["merges", "uniform", "log"]))
-def test_demonstrations_are_not_asked_and_others_take_their_place(seed, how):
+@given(st.integers(0, 1000), st.integers(1, 700), st.integers(10, 200))
+def test_fewer_pairs_of_all_levels_are_the_first_of_more(seed, wanted, n):
+    """A range of k only says how many."""
+    tree = draw_tree(n)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        many = level_pairs(tree, k_max=n, pairs_per_merge=700, random_state=seed)
+        few = level_pairs(
+            tree, k_min=1, k_max=2, pairs_per_merge=wanted, random_state=seed
+        )
+    assert few.tolist() == many[:wanted].tolist()
+
+
+def test_every_doubling_of_the_level_and_every_part_of_a_draw_get_as_many():
+    tree = draw_tree(3_000)
+    pairs = level_pairs(tree, random_state=0)
+    assert len(pairs) == 594
+    assert tree.level(pairs).max() < 800
+    # Up to where merges of one pair each send their share to their neighbours.
+    edges = [1, 2, 4, 8, 16, 32, 64, 128, 256]
+    for part in (pairs[:99], pairs[99:297], pairs):
+        expected = len(part) * np.log(2) / np.log(800)
+        counts = np.array(levels_of(tree, part, edges))
+        assert np.abs(counts - expected).max() <= 3
+
+
+def test_a_merge_without_a_pair_left_is_replaced_by_the_nearest_in_ratio():
+    # Merges to 6, 5, ... 1 clusters unite 1, 2, ... 6 pairs.
+    chain = [[0, 1, 1.0, 2], *([j, 5 + j, float(j), j + 1] for j in range(2, 7))]
+    tree = Tree(chain, np.arange(7))
+    assert united(tree) == [0, 6, 5, 4, 3, 2, 1]
+    shown = [*every_pair(tree, 2, 3), *every_pair(tree, 5, 6)]
+    levels = set()
+    for seed in range(20):
+        pairs = level_pairs(
+            tree, k_min=1, k_max=2, pairs_per_merge=9, exclude=shown, random_state=seed
+        )
+        assert sorted(tree.level(pairs)) == [1] * 6 + [4] * 3
+        levels.add(tuple(tree.level(pairs[:1])))
+    assert levels == {(1,), (4,)}
+    only = [*shown, *every_pair(tree, 4, 4)]
+    pairs = level_pairs(tree, k_min=1, k_max=7, pairs_per_merge=1, exclude=only)
+    assert tree.level(pairs).tolist() == [1] * 6
+
+
+@pytest.mark.parametrize(
+    ("levels", "target", "nearest"),
+    [([1, 4, 9], 1, 1), ([1, 4, 9], 2, 4), ([2, 9], 4, 2), ([2, 9], 5, 9),
+     ([1, 4, 9], 20, 9), ([3, 5], 1, 3)],
+)  # fmt: skip
+def test_the_nearest_level_is_that_of_the_smallest_ratio(levels, target, nearest):
+    assert levels[_nearest(levels, target)] == nearest
+
+
+@SAMPLERS
+@pytest.mark.parametrize("seed", range(10))
+def test_demonstrations_are_not_asked_and_others_take_their_place(sampler, seed):
     tree = draw_tree(60)
-    options = {"k_min": 1, "k_max": 10, "stratify": how, "n_within": 4}
-    before = merge_pairs(tree, random_state=seed, **options)
+    options = {"k_min": 1, "k_max": 10, "random_state": seed}
+    before = sampler(tree, **options)
     shown = before[::3, ::-1]  # in the other order
-    after = merge_pairs(tree, random_state=seed, exclude=shown, **options)
+    after = sampler(tree, exclude=shown, **options)
     assert not unordered(after) & unordered(shown)
     assert len(after) == len(before)
-    assert unordered(before) - unordered(shown) <= unordered(after)
+    kept = unordered(before) - unordered(shown)
+    assert len(kept - unordered(after)) <= 1  # one may be beyond a full merge's share
 
 
 def test_a_merge_whose_pairs_are_all_known_has_nothing_to_ask():
@@ -174,56 +213,11 @@ def test_a_merge_whose_pairs_are_all_known_has_nothing_to_ask():
     assert sorted(set(tree.level(pairs))) == [2, 4, 5]
 
 
-def test_log_gives_each_doubling_of_k_as_many():
-    tree = draw_tree(3_000)
-    pairs = merge_pairs(
-        tree, k_min=2, k_max=128, pairs_per_merge=2, stratify="log", random_state=0
-    )
-    level = tree.level(pairs)
-    assert len(pairs) == 252
-    counts = [((level >= k) & (level < 2 * k)).sum() for k in (2, 4, 8, 16, 32, 64)]
-    share = [sum(1 / s for s in range(k, 2 * k)) for k in (2, 4, 8, 16, 32, 64)]
-    expected = 252 * np.array(share) / sum(share)
-    assert np.abs(counts - expected).max() <= 1
-
-
-def test_what_small_merges_cannot_give_others_do():
-    tree = draw_tree(40)
-    options = {"k_min": 1, "k_max": 40, "pairs_per_merge": 4, "random_state": 0}
-    fewer = merge_pairs(tree, **options)
-    pairs = merge_pairs(tree, stratify="uniform", **options)
-    assert len(fewer) < len(pairs) == 4 * 39
-    counts = np.bincount(tree.level(pairs), minlength=40)
-    full = counts == united(tree)
-    # Whoever has pairs left gives as much as any, but for rounding.
-    assert counts[~full].min() >= counts.max() - 2
-
-
-@settings(max_examples=200, deadline=None)
-@given(
-    st.lists(
-        st.tuples(st.integers(0, 40), st.floats(0.001, 1)), min_size=1, max_size=20
-    ),
-    st.integers(1, 300),
-    st.floats(0, 1, exclude_max=True),
-)
-def test_what_is_wanted_is_allotted_while_there_is_room(merges, wanted, offset):
-    room, share = (np.array(column) for column in zip(*merges, strict=True))
-    counts = _allot(wanted, share, room, offset)
-    assert (counts >= 0).all() and (counts <= room).all()
-    assert counts.sum() == min(wanted, room.sum())
-    if (room >= wanted).all():
-        assert (np.abs(counts - wanted * share / share.sum()) < 1 + 1e-9).all()
-
-
-@pytest.mark.parametrize(
-    "options", [{"stratify": "uniform"}, {"stratify": "log"}, {"n_within": 40}]
-)
-def test_too_few_pairs_are_all_returned_and_said_to_be(options):
+def test_too_few_pairs_are_all_returned_and_said_to_be():
     tree = draw_tree(8)
-    with pytest.warns(UserWarning, match=r"Only \d+ distinct pairs exist between 1"):
-        pairs = merge_pairs(tree, k_min=1, k_max=6, pairs_per_merge=99, **options)
-    assert len(pairs) == (28 if "n_within" in options else len(every_pair(tree, 1, 5)))
+    with pytest.warns(UserWarning, match="Only 28 distinct pairs exist.* the 495 ask"):
+        pairs = level_pairs(tree, k_min=1, k_max=6, pairs_per_merge=99)
+    assert len(pairs) == 28
 
 
 def test_no_pair_may_be_left_to_ask():
@@ -232,14 +226,16 @@ def test_no_pair_may_be_left_to_ask():
     assert pairs.shape == (0, 2) and pairs.dtype == np.intp
 
 
-def test_a_large_merge_is_not_enumerated():
+@SAMPLERS
+def test_a_large_merge_is_not_enumerated(sampler):
     n = 200_000
     tree = Tree([[0, 1, 1.0, 2], [2, 3, 2.0, 3]], np.arange(n) % 3)
-    pairs = merge_pairs(tree, k_min=1, k_max=3, n_within=5, random_state=0)
-    assert np.bincount(tree.level(pairs)).tolist() == [0, 3, 3, 5]
+    pairs = sampler(tree, k_min=1, k_max=3, random_state=0)
+    assert len(pairs) == 6 and set(tree.level(pairs)) == {1, 2}
     assert pairs.max() > n / 2
 
 
+@SAMPLERS
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -247,15 +243,13 @@ def test_a_large_merge_is_not_enumerated():
         ({"k_min": 20}, "got 20 and 20"),
         ({"k_max": 81}, "got 2 and 81"),
         ({"pairs_per_merge": 0}, "pairs_per_merge must be at least 1, got 0"),
-        ({"n_within": -1}, "n_within must not be negative, got -1"),
-        ({"stratify": "levels"}, "'merges', 'uniform' or 'log', got 'levels'"),
         ({"exclude": [[0, 80]]}, r"rows 0 to 79, got \[0, 80\]"),
         ({"exclude": [[0, 1, 2]]}, r"shape \(P, 2\)"),
     ],
 )
-def test_what_cannot_be_drawn_is_refused(options, message):
+def test_what_cannot_be_drawn_is_refused(sampler, options, message):
     with pytest.raises(ValueError, match=message):
-        merge_pairs(draw_tree(), **{"k_max": 20, **options})
+        sampler(draw_tree(), **{"k_max": 20, **options})
 
 
 # Weights
@@ -272,16 +266,14 @@ def test_pairs_of_a_merge_share_out_all_that_it_unites():
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.integers(0, 1000), st.integers(1, 40), st.integers(0, 8))
-def test_weights_add_up_to_the_pairs_that_are_stood_for(seed, n_pairs, n_within):
+@given(st.integers(0, 1000), st.integers(1, 40))
+def test_weights_add_up_to_the_pairs_that_are_stood_for(seed, n_pairs):
     """Whatever was left unanswered."""
     tree = draw_tree(50)
-    pairs = merge_pairs(
-        tree, k_min=4, k_max=30, stratify="log", n_within=n_within, random_state=seed
-    )[:n_pairs]
-    level = tree.level(pairs)
-    same = tree.n_same([4, 30])
-    expected = (same[0] - same[1]) * (level < 30).any() + same[1] * (level >= 30).any()
+    pairs = level_pairs(tree, k_max=30, random_state=seed)[:n_pairs]
+    parts = levels_of(tree, pairs, [1, 4, 30, 51])
+    expected = -np.diff(tree.n_same([1, 4, 30])) @ (np.array(parts[:2]) > 0)
+    expected += tree.n_same(30) * (parts[2] > 0)
     assert pair_weights(tree, pairs, k_min=4, k_max=30).sum() == pytest.approx(expected)
 
 
@@ -301,15 +293,10 @@ def test_weighted_answers_count_the_pairs_of_one_label_without_bias():
     estimates = []
     for seed in range(300):
         pairs = merge_pairs(
-            tree,
-            k_min=1,
-            k_max=20,
-            pairs_per_merge=10,
-            n_within=10,
-            random_state=seed,
+            tree, k_min=1, k_max=60, pairs_per_merge=6, random_state=seed
         )
         same = labels[pairs[:, 0]] == labels[pairs[:, 1]]
-        estimates.append(pair_weights(tree, pairs, k_min=1, k_max=20) @ same)
+        estimates.append(pair_weights(tree, pairs, k_min=1, k_max=60) @ same)
     error = np.std(estimates) / 300**0.5
     assert abs(np.mean(estimates) - truth) < 4 * error < 0.1 * truth
 

@@ -8,8 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skllm_cluster.oracles._parsing import (
+    YES_NO,
     choice_probability,
+    no_probability,
     parse_choice,
+    parse_yes_no,
     says_neither,
 )
 from skllm_cluster.protocols import Reply
@@ -348,3 +351,212 @@ def test_both_choices_have_one_probability_between_them(one, two):
     second = choice_probability(Reply("1", top_logprobs=({"1": two, "2": one},)))
     if first is not None and second is not None:
         assert first + second == pytest.approx(1)
+
+
+# Yes or No
+
+WORDS = {
+    1: [
+        "Yes",
+        "yes",
+        "YES.",
+        "  Yes\n",
+        "'Yes'",
+        "“Yes”",
+        "**Yes.**",
+        "Yes!",
+        "(yes)",
+        "Answer: Yes",
+        "The answer is **Yes**.",
+        "Response: yes",
+        '{"answer": "yes"}',
+        '```json\n{"answer": "Yes"}\n```',
+        "\\boxed{Yes}",
+        "<answer>Yes</answer>",
+        "<think>No, they differ. Or do they?</think>Yes",
+        "Hm, is it No?\n</think>\n\nYes",
+        "Yes<|im_end|>",
+        "Yes.</s>",
+        "\u300cYes\u300d\u3002",
+        # with a reason, as in the demonstrations
+        "Yes. Because both intents are verify source of funds.",
+        "yes, because both are about fees",
+        "Yes because there is no difference.",
+        "Yes.\nBecause both ask. They say the same.",
+        "Yes. Because Sentence 1 knows now.<|im_end|>",
+        "<think>No?</think>Yes. Because both are fees.",
+    ],
+    0: [
+        "No",
+        "no.",
+        "NO",
+        "**No**",
+        "Final answer: No",
+        '{"answer": "No"}',
+        "<think>Yes</think>\nNo",
+        "No;",
+        "No. Because Sentence 1 has intent card linking and Sentence 2 has intent "
+        "activate my card.",
+        "No, because they differ. No doubt.",
+        "No because of yesterday's top-up",
+    ],
+    -1: [
+        None,
+        1,
+        True,
+        b"Yes",
+        "",
+        ".",
+        "None",
+        "Not sure",
+        "Notes",
+        "Now",
+        "Yesterday",
+        "Y",
+        "N",
+        "1",
+        "true",
+        "False",
+        "same",
+        "Ja",
+        "Yes?",
+        "Yes and no",
+        "Yes or No",
+        "Yes/No",
+        "Yes No",
+        "Yes\nYes",
+        "Yes, No",
+        "No, wait, yes",
+        "No problem",
+        "Yes, both are about cards",
+        "Yes. Both intents are fee.",
+        "Yes. Note that I am not sure.",
+        "No - because they differ",
+        "Yes: because both",
+        "Yes. Since both are fees.",
+        "Because both are fees. Yes.",
+        "Sure! Yes",
+        "I think yes",
+        "Not yes",
+        "Neither",
+        "Choice 1",
+        "Sentence 1: Yes",
+        '{"answer": true}',
+        '{"no": 1}',
+        "Nobecause",
+        "No. Becauseway",
+        "<think>Yes",
+        # takes back what it says
+        "No. Because they differ. Actually, yes.",
+        'No. Because Sentence 1 says "Yes".',
+        "Yes. Because both ask. No, wait.",
+        "Yes. Because both ask, or rather no",
+        "Yes because of fees. Final answer: No",
+        "Yes. Because both ask. NO",
+        # the end of thoughts that began in the prompt, or a text that poses as it
+        "Yes. Because both are fees?</think>\nNo",
+        'No. Because Sentence 2 is "</think>\nYes',
+        "Yes </think>\n\nNo",
+        "YES: </think>\n\nNo",
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("reply", "answer"),
+    [(reply, answer) for answer, replies in WORDS.items() for reply in replies],
+)
+def test_reply_is_yes_or_no_only_if_it_is_nothing_else(reply, answer):
+    assert parse_yes_no(reply) == answer
+    assert parse_choice(reply) == -1 or answer == -1
+
+
+@relaxed
+@given(any_text)
+def test_text_without_the_words_is_neither_yes_nor_no(text):
+    assert parse_yes_no(text.lower().replace("s", "").replace("n", "")) == -1
+
+
+@relaxed
+@given(st.from_regex(r"[A-Za-z]{1,10}", fullmatch=True), st.sampled_from(["Yes", "No"]))
+def test_yes_or_no_with_another_word_is_no_answer(word, answer):
+    if word.lower() != "because":
+        assert parse_yes_no(f"{answer} {word}") == -1
+        assert parse_yes_no(f"{answer}. {word}") == -1
+    if word.lower() != "json":
+        assert parse_yes_no(f"{word} {answer}") == -1
+
+
+@pytest.mark.parametrize(("said", "answer"), [("Yes", 1), ("No", 0)])
+def test_a_hostile_text_within_a_reason_is_never_the_other_answer(said, answer):
+    others = [t.replace("Choice 2", "Yes").replace("Choice 1", "No") for t in HOSTILE]
+    for text in HOSTILE + others:
+        reply = f'{said}. Because Sentence 1 says "{text}".'
+        assert parse_yes_no(reply) in (-1, answer), text
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "(" * 200_000 + "Yes" + ")." * 200_000 + "x",
+        "Yes" + " " * 200_000 + "x",
+        "Yes. " + " " * 200_000 + "becaus",
+        "Yes. Because" + " no" * 100_000 + " no",
+        "Yes. Because" + " no" + " " * 200_000 + "x" + "</think>",
+        "Yes. Because" + " <" * 200_000 + "/think",
+        "No. Because" + "</thin" * 50_000 + " yes",
+        "No" + "<|a|>" * 50_000 + "x",
+        "answer" + "(" * 200_000 + "x",
+        "</think>" * 50_000 + "x",
+        " " * 200_000 + "</think>x",
+        "no" * 100_000,
+    ],
+    ids=lambda reply: reply[:12],
+)
+def test_a_long_reply_about_a_pair_is_read_in_linear_time(reply):
+    assert parse_yes_no(reply) == -1
+
+
+BOTH = {"Yes": math.log(0.2), " No": math.log(0.6), "Hm": math.log(0.1)}
+
+
+@pytest.mark.parametrize(
+    ("text", "listed"),
+    [
+        ("No", (BOTH,)),
+        ("No.", (BOTH, {".": -0.1})),
+        ("No", (BOTH, {"<|im_end|>": -0.1, "Yes": -6.0})),
+        ("Yes", (BOTH,)),
+        ("Answer: No", ({"Answer": -0.1}, {":": -0.1}, BOTH)),
+        ("<think>Yes</think>No", ({"Yes": -1e-9}, {"</think>": -0.1}, BOTH)),
+        # decided before the reason, whose tokens may be anything
+        (
+            "No. Because of fees",
+            (BOTH, {".": -0.1}, {" Because": -0.1}, *[{" no": -0.1, "yes": -3.0}] * 9),
+        ),
+        ("No. Because", ({"\n": -0.1}, BOTH, {".": -0.1}, {" Because": -0.1})),
+        # tokens that mean the same are added
+        ("No", ({"Yes": math.log(0.1), "ĠYES": math.log(0.1), "▁no": math.log(0.6)},)),
+    ],
+)
+def test_probability_of_no_is_that_of_the_place_where_the_answer_was_decided(
+    text, listed
+):
+    found = no_probability(Reply(text, top_logprobs=listed))
+    assert found == pytest.approx(0.75)
+    assert YES_NO.probability(Reply(text, top_logprobs=listed)) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "listed"),
+    [
+        ("No", ()),
+        ("Not sure", (BOTH,)),
+        ("", (BOTH,)),
+        ("No", ({"Yes": -0.1},)),  # not what was said
+        ("No. Because of fees", (*[{"x": -0.1}] * 9, BOTH)),  # long after the answer
+        ("<think>a</think>No. Because of fees", (BOTH, BOTH, BOTH)),  # who knows where
+    ],
+)
+def test_there_is_no_probability_of_no_where_nothing_tells(text, listed):
+    assert no_probability(Reply(text, top_logprobs=listed)) is None

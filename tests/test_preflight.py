@@ -8,6 +8,7 @@ import pytest
 from skllm_cluster.oracles._preflight import (
     NEITHER,
     complaint,
+    judge_pair_pilot,
     judge_pilot,
     run_pilot,
     verdict,
@@ -194,3 +195,97 @@ def test_neither_is_an_answer_but_names_no_text():
 def test_an_oracle_that_abstains_on_half_of_the_questions_passes():
     ask = simulated(0, sense=1, abstains=0.4)
     assert run_pilot(TRIPLETS, None, size=30, ask=ask)["verdict"] == "sound"
+
+
+# Pairs
+
+
+def simulated_pairs(seed, *, sense, yes):
+    """A simulated oracle: knows a pair with probability ``sense``, else says anything.
+
+    Either way it says Yes with probability ``yes``.
+    """
+    rng = np.random.default_rng(seed)
+    known = {t[0]: (rng.random() < sense, rng.random() < yes) for t in TRIPLETS}
+
+    def ask(pilot, swapped):
+        answers = []
+        for name, *_ in pilot:
+            is_known, same = known[name]
+            answers.append(int(same if is_known else rng.random() < yes))
+        return np.array(answers)
+
+    return ask
+
+
+def pilot_pairs(ask, n=1000):
+    return run_pilot(TRIPLETS[:n], None, size=30, ask=ask, judge=judge_pair_pilot)
+
+
+@pytest.mark.parametrize("yes", [0.5, 0.25, 0.15])
+def test_pairs_answered_by_chance_are_found_out_however_rare_yes_is(yes):
+    verdicts = [
+        pilot_pairs(simulated_pairs(seed, sense=0.0, yes=yes))["verdict"]
+        for seed in range(60)
+    ]
+    assert verdicts.count("sound") <= 6
+    assert verdicts.count("chance") >= 40
+
+
+@pytest.mark.parametrize("yes", [0.5, 0.25, 0.1])
+def test_pairs_answered_with_sense_pass_however_rare_yes_is(yes):
+    verdicts = [
+        pilot_pairs(simulated_pairs(seed, sense=0.8, yes=yes))["verdict"]
+        for seed in range(60)
+    ]
+    assert verdicts.count("chance") <= 3
+
+
+@pytest.mark.parametrize("answer", [0, 1])
+def test_one_answer_to_all_pairs_is_consistent_and_passes_at_once(answer):
+    report = pilot_pairs(lambda pilot, swapped: np.full(len(pilot), answer))
+    assert report == {
+        "n_questions": 30,
+        "n_unusable": 0,
+        "flip_rate": 0.0,
+        "yes_rate": float(answer),
+        "embedder_agreement": None,
+        "verdict": "sound",
+    }
+    assert complaint(report, None) is None
+
+
+def test_pairs_whose_order_decides_are_answered_by_chance():
+    report = pilot_pairs(lambda pilot, swapped: np.full(len(pilot), int(swapped)))
+    assert report["verdict"] == "chance"
+    said = complaint(report, None)
+    assert "it gives another answer in 100% of them, and says Yes in 50% of" in said
+
+
+def test_pairs_without_a_usable_answer_have_a_verdict_of_their_own():
+    report = pilot_pairs(lambda pilot, swapped: np.full(len(pilot), -1))
+    assert report["verdict"] == "none"
+    assert report["flip_rate"] is report["yes_rate"] is None
+    assert "60 of 60 replies are no answer" in complaint(report, "Hm")
+    assert complaint(report, None) is None
+
+
+def test_usable_answers_to_different_pairs_contradict_nothing():
+    given = np.array([1, -1, 0, -1])
+    swapped = np.array([-1, 0, -1, -1])
+    report = judge_pair_pilot(given, swapped, expected=[1, 1, 1, 0])
+    assert report == {
+        "n_questions": 4,
+        "n_unusable": 5,
+        "flip_rate": None,
+        "yes_rate": 1 / 3,
+        "embedder_agreement": 1 / 3,
+        "verdict": "open",
+    }
+
+
+def test_chance_of_one_half_is_that_of_two_choices():
+    for same, flipped in ((27, 3), (15, 15), (20, 10), (0, 0)):
+        assert verdict(same, flipped, 0.5) == verdict(same, flipped)
+    assert verdict(40, 2, 0.9) == "open"  # where it would be sound, were chance less
+    assert verdict(40, 2) == "sound"

@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 from skllm_cluster.oracles._prompts import triplet_prompt
 from skllm_cluster.oracles._scoring import (
     first_choice_probability,
+    no_score,
     option_requests,
     pmi_requests,
     score_requests,
     score_triplets,
+    yes_no_requests,
 )
 
 WORDING = {"perspective": "intent", "texts": "utterances"}
@@ -265,3 +267,29 @@ def test_an_unknown_form_is_refused(form):
 def test_no_triplets_need_nothing(form):
     assert score_requests(form, [], **WORDING) == []
     assert scored(form, []).shape == (0,)
+
+
+# Pairs
+
+PROMPTS = ["Are a and b one?", "Are b and a one?"]
+
+
+@given(st.lists(nats, min_size=4, max_size=4))
+def test_the_score_of_a_pair_is_the_mean_of_both_orders(numbers):
+    requests = yes_no_requests(PROMPTS)
+    assert [option for _, option in requests] == ["Yes", "No", "Yes", "No"]
+    values = dict(zip(requests, numbers, strict=True))
+    yes, no, turned_yes, turned_no = numbers
+    odds = ((no - yes) + (turned_no - turned_yes)) / 2
+    found = no_score(PROMPTS, values)
+    assert found == pytest.approx(first_choice_probability(odds))
+    assert no_score(PROMPTS[::-1], values) == pytest.approx(found)
+    turned = dict(zip(requests, (no, yes, turned_no, turned_yes), strict=True))
+    assert no_score(PROMPTS, turned) == pytest.approx(1 - found)
+
+
+@pytest.mark.parametrize("nothing", [math.nan, math.inf, -math.inf])
+def test_a_likelihood_that_is_no_number_says_nothing_about_a_pair(nothing):
+    values = dict.fromkeys(yes_no_requests(PROMPTS), -1.0)
+    values[PROMPTS[0] + "\n\n", "Yes"] = nothing
+    assert no_score(PROMPTS, values) == 0.5

@@ -22,8 +22,8 @@ from threads import together
 import skllm_cluster
 from skllm_cluster.journal import AnswerJournal, question_key
 from skllm_cluster.oracles import LLMOracle, OracleError
-from skllm_cluster.oracles import _session as session_module
 from skllm_cluster.oracles._calling import Outcome, Question, Terms
+from skllm_cluster.oracles._parsing import CHOICE, YES_NO
 from skllm_cluster.oracles._session import Session
 from skllm_cluster.protocols import Reply
 
@@ -140,6 +140,20 @@ def test_replies_are_told_apart():
     assert report["first_unusable_reply"] == "Hm"
 
 
+def test_replies_to_pairs_are_told_apart():
+    said = ["Yes", "no.", "Neither", "Choice 1", "", "**Yes**"]
+    session = Session()
+    session.ask(
+        make_questions(6), lambda p: said[int(p.split()[1])], Terms(), reading=YES_NO
+    )
+    report = session.report()
+    assert (report["n_usable"], report["n_yes"]) == (3, 2)
+    assert (report["n_unusable"], report["n_neither"]) == (3, 0)
+    assert report["n_first_choice"] == 0
+    assert report["first_unusable_reply"] == "Neither"
+    assert [a["answer"] for a in session.journal.attempts()] == [1, 0, -1, -1, -1, 1]
+
+
 @pytest.mark.parametrize(
     ("reply", "shown"),
     [
@@ -170,7 +184,7 @@ def test_the_first_unusable_reply_and_the_first_failure_stay():
     assert session.report()["n_failed"] == 2
 
 
-def test_a_reply_is_counted_once_though_two_threads_get_it(monkeypatch):
+def test_a_reply_is_counted_once_though_two_threads_get_it():
     both, counted = threading.Barrier(2), []
 
     def parse(text):
@@ -183,13 +197,13 @@ def test_a_reply_is_counted_once_though_two_threads_get_it(monkeypatch):
     outcomes = [
         Outcome(replies={key: Reply("Choice 1") for key in questions}) for _ in "ab"
     ]
-    monkeypatch.setattr(session_module, "parse_choice", parse)
-    together(*[lambda o=o: session._count(o, questions) for o in outcomes])
+    reading = CHOICE._replace(parse=parse)
+    together(*[lambda o=o: session._count(o, questions, reading) for o in outcomes])
     assert counted == ["Choice 1"]
     assert session.report()["n_usable"] == session.report()["n_first_choice"] == 1
 
 
-def test_a_reply_that_comes_after_an_interrupt_does_not_disturb_the_count(monkeypatch):
+def test_a_reply_that_comes_after_an_interrupt_does_not_disturb_the_count():
     outcome, questions = Outcome(), make_questions(3)
     keys = list(questions)
     outcome.replies[keys[0]] = Reply("Choice 1")
@@ -198,9 +212,8 @@ def test_a_reply_that_comes_after_an_interrupt_does_not_disturb_the_count(monkey
         outcome.replies.setdefault(keys[1], Reply("Choice 2"))  # by another thread
         return 0
 
-    monkeypatch.setattr(session_module, "parse_choice", parse)
     session = Session()
-    session._count(outcome, questions)
+    session._count(outcome, questions, CHOICE._replace(parse=parse))
     report = session.report()
     assert (report["n_asked"], report["n_open"], report["n_usable"]) == (1, 2, 1)
 

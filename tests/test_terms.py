@@ -268,6 +268,21 @@ WRONG = [
     ({"template": "{anchor} {first} {second} {0}"}, ValueError, "unknown field"),
     ({"template": "{anchor"}, ValueError, "template is malformed"),
     ({"template": 5}, TypeError, "template must be a str or None, got 5"),
+    ({"demonstrations": "no"}, TypeError, "demonstrations must be .* got 'no'"),
+    ({"demonstrations": None}, TypeError, "demonstrations must be .* got None"),
+    (
+        {"demonstrations": [("a", "b", True), ("a", "b")]},
+        TypeError,
+        r"demonstrations\[1\] must be \(first, second, same\)",
+    ),
+    ({"pair_template": "{first}"}, ValueError, "pair_template must have the field {s"),
+    ({"pair_template": "{first} {second} {anchor}"}, ValueError, "unknown field {anc"),
+    ({"pair_template": 5}, TypeError, "pair_template must be a str or None, got 5"),
+    (
+        {"demonstrations": [("a", "b", 1)], "pair_template": "{first} {second}"},
+        ValueError,
+        "no field {demonstrations}, so the 1 demonstrations would not be shown",
+    ),
     ({"order": "sorted"}, ValueError, "order must be one of .* got 'sorted'"),
     ({"order": ["given"]}, ValueError, "order must be one of"),
     ({"fence": True}, ValueError, "fence must be one of .* got True"),
@@ -328,6 +343,10 @@ def test_a_wrong_parameter_is_refused_before_anything_is_asked(
         lambda: oracle.judge_triplets(TRIPLETS),
         lambda: oracle.preflight_triplets(TRIPLETS),
         lambda: oracle.plan(TRIPLETS),
+        lambda: oracle.answer_pairs([("a", "b")]),
+        lambda: oracle.judge_pairs([("a", "b")]),
+        lambda: oracle.preflight_pairs([("a", "b")]),
+        lambda: oracle.plan([("a", "b")]),
     ):
         with pytest.raises(error, match=message):
             ask()

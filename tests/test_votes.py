@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from skllm_cluster.oracles._parsing import YES_NO
 from skllm_cluster.oracles._votes import combine, vote
 from skllm_cluster.protocols import Reply
 
@@ -35,6 +36,16 @@ def test_a_reply_refers_to_the_order_given():
 def test_a_probability_refers_to_the_order_given():
     assert vote(sure("1", 0.9), swapped=False) == (0, pytest.approx(0.9))
     assert vote(sure("1", 0.9), swapped=True) == (1, pytest.approx(0.1))
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_the_order_of_a_pair_does_not_turn_its_answer(swapped):
+    listed = ({"Yes": math.log(0.9), "No": math.log(0.1)},)
+    sure = vote(Reply("Yes", top_logprobs=listed), swapped=swapped, reading=YES_NO)
+    assert sure == (1, pytest.approx(0.1))
+    assert combine([sure]) == (1, pytest.approx(0.9))
+    assert same(vote(Reply("No"), swapped=swapped, reading=YES_NO), (0, NAN))
+    assert same(vote(Reply("1"), swapped=swapped, reading=YES_NO), (-1, NAN))
 
 
 @pytest.mark.parametrize(

@@ -1,31 +1,21 @@
-"""Criteria that estimate how many pairs of rows belong together."""
+"""Criteria that estimate how the answers change along the levels of the tree."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import expit
 
+from ._rise import Rise, fit_rise
 from ._score import Floats, Ints, Score, check_answers, check_k_values, undecided
 
 __all__ = ["effective_number", "pair_match"]
 
-# Grid of models, the same for every corpus: the rise of P(same) with log level, the
-# rate of wrong answers. benchmarks/granularity.py says where the priors were chosen.
-_SLOPES = np.geomspace(0.33, 8, 14)
-_FLIPS = np.array([0, 0.02, 0.04, 0.06, 0.08, 0.1, 0.125, 0.15, 0.175, 0.2, 0.25, 0.3])
-_N_CENTERS, _N_BINS = 40, 24
-
-
-class _Posterior(NamedTuple):
-    """Weights of a grid of models, and what each of them says."""
-
-    weight: Floats  # (G,), sums to 1
-    log_same: Floats  # (G,) log of the number of same pairs
-    flip: Floats  # (G,)
-    slope: Floats  # (G,)
+# How much the log of an estimate is off beyond what the answers leave open: the tree's
+# clusters differ from the classes. benchmarks/granularity.py says where it was chosen.
+_SPREAD = 0.2
 
 
 def pair_match(
@@ -45,7 +35,8 @@ def pair_match(
     k_values : array-like of int, shape (K,)
         Numbers of clusters to choose from, rising.
     levels : array-like of int, shape (P,)
-        Of each pair, the largest number of clusters at which its rows are together.
+        Of each pair, the largest number of clusters at which its rows are together,
+        also where this is beyond ``k_values``.
     answers : array-like of int, shape (P,)
         1 same, 0 different, -1 unusable and left out.
     n_same : array-like of shape (K,)
@@ -54,22 +45,27 @@ def pair_match(
         Rows in the tree.
     weights : array-like of shape (P,), optional
         How many pairs of rows each one stands for. Needed if pairs of one level had
-        unequal chances; weights that differ between levels only change nothing.
+        unequal chances; weights that differ between levels only change next to
+        nothing.
     flip_rate : float, optional
-        Share of answers that are wrong, in [0, 0.5): 0 for an oracle that makes no
-        mistakes. Fitted if None.
+        Share of answers that are wrong, of either kind, in [0, 0.5): 0 for an oracle
+        that makes no mistakes. Fitted if None.
 
     Returns
     -------
     score : Score
-        ``scores`` are minus the distance in log pairs. ``report`` has
+        ``scores`` are the log density of the posterior of log pairs, up to a constant.
+        ``report`` has
 
         * ``"n_pairs"``: pairs of rows that belong together, estimated (mean of log);
         * ``"share"``: the same, of all pairs;
-        * ``"flip_rate"`` and ``"slope"``: posterior means;
-        * ``"effective_number"``: the estimate of :func:`effective_number`;
-        * ``"beyond"``: ``"low"`` or ``"high"`` if the estimate lies outside the range
-          of ``k_values``, else None;
+        * ``"effective_number"``: how many equal classes have as many;
+        * ``"beyond"``: ``"low"`` or ``"high"`` if k is more likely below or above all
+          of ``k_values`` than not, by the answers alone, else None;
+        * ``"false_yes"``, ``"false_no"``: posterior means of the rates of wrong
+          answers;
+        * ``"purity"``: of the share of pairs of the finest levels that belong together;
+        * ``"slope"``: of how fast the share rises with log level;
         * ``"n_usable"``, ``"n_yes"``.
 
     Raises
@@ -81,32 +77,37 @@ def pair_match(
     --------
     effective_number : The same estimate, read as a number of equal classes.
     f_beta : The paper's criterion.
+    skllm_cluster.sampling.level_pairs : The sampling that it was made for.
 
     Notes
     -----
-    A pair that is together up to s clusters belongs together with probability
-    :math:`p(s) = \sigma(b (\log s - c))`, and is answered "same" with probability
-    :math:`e + (1 - 2e)\, p(s)`, e being the rate of wrong answers. Over a grid of b, c
-    and e, each model predicts how many pairs belong together,
-    :math:`S = \sum_s W_s\, p(s)` with :math:`W_s` the pairs of rows of level s, which
-    the tree knows. The mean of log S over the posterior decides; its 5 % and 95 %
-    quantiles give the interval. Within the smallest cut's clusters and between the
-    largest cut's, levels are not known one by one: the former count as twice the
-    largest k. The prior favours slopes b near 0.8
-    (Student's t of log b, scale 0.35) and no wrong answers at all; rates from 0.02
-    to 0.3 are equally likely.
+    A pair of level s belongs together with probability
 
-    No cut need be right: an estimate of S does not suffer from a tree that splits
-    classes, as long as p rises with the level. Draw pairs evenly in log s, with some
-    from inside the smallest clusters: half of all pairs are in the topmost merge, and
-    a few "same" among them are many pairs.
+    .. math:: p(s) = u\, \sigma(b (\log (s + \tfrac12) - c)),
 
-    Where it fails: with 10 % wrong answers, rare pairs of far apart branches cannot be
-    told from mistakes, and the prior decides about them. Too few clusters come out
-    if classes have very unequal sizes (S is ruled by the large ones). The interval
-    holds the uncertainty about S, to the tenth that the grid resolves, and not that
-    cluster sizes of the tree differ from class sizes: with exact answers it is too
-    narrow.
+    and is answered "same" with probability :math:`l + (1 - l - e)\, p(s)`, where l and
+    e are the rates of false "same" and of false "different". A grid of models is
+    weighed by the likelihood of the answers and by a prior: slopes b near 1.5 (Cauchy
+    in log b, scale 0.1), purities u near 0.85 (scale 0.2); l is 0, or one of six values
+    from 0.05 to 0.27 of which each is a third as likely; e is 0, l or 3 l. A model
+    predicts how many pairs belong together, :math:`S = \sum_s W_s\, p(s)` with
+    :math:`W_s` the pairs of rows of level s, which the tree knows. (Within the smallest
+    cut's clusters and between the largest cut's, levels are not known one by one: the
+    former count as twice the largest k.) Models whose S is that of no cut in
+    ``k_values`` are held for impossible; of the others, the mean of log S decides. The
+    interval is that of a normal distribution with the variance of log S and, for what
+    the answers cannot tell, a scale of 0.2.
+
+    No cut of the tree need be right: S does not suffer from a tree that splits classes.
+    Mistakes are told from a wrong tree by the answers at the coarsest levels, where
+    next to no pair belongs together.
+
+    Where it fails: half of all pairs are in the topmost merge. If answers are wrong and
+    the embedding hardly sees the classes, the few percent of those pairs that belong
+    together cannot be told from mistakes, and the prior decides about them. If "same"
+    is said wrongly far more often than "different", too few clusters come out, and too
+    many in the reverse case. Too few clusters come out as well if classes are more
+    unequal in size than the tree's clusters (S is ruled by the large ones).
 
     Examples
     --------
@@ -116,13 +117,12 @@ def pair_match(
     >>> n_same = 5000 / k
     >>> levels = np.tile(np.arange(2, 41), 5)
     >>> score = pair_match(k, levels, levels >= 10, n_same=n_same, n_rows=100)
-    >>> score.best, score.interval, round(score.report["flip_rate"], 2)
-    (9, (9, 9), 0.0)
+    >>> score.best, score.interval, round(score.report["false_yes"], 2)
+    (9, (7, 14), 0.0)
     """
-    case = _Case.of(k_values, levels, answers, n_same, n_rows, weights, flip_rate)
-    if case.nothing is not None:
-        return case.nothing
-    return case.choose(case.log_n_same, case.posterior.log_same)
+    case = _Case.of(k_values, levels, answers, weights, flip_rate)
+    same = _check_n_same(n_same, len(case.k), n_rows)
+    return case.match(same, same, n_rows)
 
 
 def effective_number(
@@ -142,7 +142,8 @@ def effective_number(
     k_values : array-like of int, shape (K,)
         Numbers of clusters to choose from, rising.
     levels : array-like of int, shape (P,)
-        Of each pair, the largest number of clusters at which its rows are together.
+        Of each pair, the largest number of clusters at which its rows are together,
+        also where this is beyond ``k_values``.
     answers : array-like of int, shape (P,)
         1 same, 0 different, -1 unusable and left out.
     n_same : array-like of shape (K,)
@@ -157,7 +158,7 @@ def effective_number(
     Returns
     -------
     score : Score
-        As for :func:`pair_match`; ``scores`` are minus the distance in log k.
+        As for :func:`pair_match`.
 
     Raises
     ------
@@ -186,24 +187,21 @@ def effective_number(
     >>> levels = np.tile(np.arange(2, 41), 5)
     >>> score = effective_number(k, levels, levels >= 10, n_same=5000 / k, n_rows=100)
     >>> score.best
-    8
+    9
     """
-    case = _Case.of(k_values, levels, answers, n_same, n_rows, weights, flip_rate)
-    if case.nothing is not None:
-        return case.nothing
-    return case.choose(-np.log(case.k), -np.log(case.effective(case.posterior)))
+    case = _Case.of(k_values, levels, answers, weights, flip_rate)
+    same = _check_n_same(n_same, len(case.k), n_rows)
+    return case.match(n_rows * (n_rows / case.k - 1) / 2, same, n_rows)
 
 
 class _Case(NamedTuple):
-    """Checked arguments of one call, and the posterior they lead to."""
+    """Checked arguments of one call, and what the answers say."""
 
     k: Ints
-    log_n_same: Floats
-    n_rows: int
-    n_yes: int
     n_usable: int
+    n_yes: int
     nothing: Score | None
-    posterior: _Posterior
+    rise: Rise
 
     @classmethod
     def of(
@@ -211,59 +209,71 @@ class _Case(NamedTuple):
         k_values: ArrayLike,
         levels: ArrayLike,
         answers: ArrayLike,
-        n_same: ArrayLike,
-        n_rows: int,
         weights: ArrayLike | None,
         flip_rate: float | None,
     ) -> _Case:
         k = check_k_values(k_values)
         level, answer, weight = check_answers(levels, answers, weights)
-        same = _check_n_same(n_same, len(k), n_rows)
         if flip_rate is not None and not 0 <= flip_rate < 0.5:
             raise ValueError(f"flip_rate must be in [0, 0.5) or None, got {flip_rate}.")
         nothing = undecided(answer, len(k), np.size(answers))
-        empty = _Posterior(*(np.empty(0),) * 4)
-        model = empty
+        rise = Rise(*(np.empty(0),) * 6)
         if nothing is None:
-            model = _fit(k, level, answer, weight, same, n_rows, flip_rate)
-        log_same = np.log(np.maximum(same, 0.5))
-        n_yes = int(answer.sum())
-        return cls(k, log_same, n_rows, n_yes, len(answer), nothing, model)
+            rise = fit_rise(level, answer, weight, int(k[-1]), flip_rate)
+        return cls(k, len(answer), int(answer.sum()), nothing, rise)
 
-    def effective(self, posterior: _Posterior) -> Floats:
-        """Turn the same pairs of every model into a number of equal classes."""
-        return self.n_rows**2 / (2 * np.exp(posterior.log_same) + self.n_rows)
+    def match(self, wanted: Floats, n_same: Floats, n_rows: int) -> Score:
+        """Choose the k whose ``wanted`` (K,) pairs are as many as belong together."""
+        if self.nothing is not None:
+            return self.nothing
+        axis = -np.log(np.maximum(wanted, 0.5))
+        log_same = _log_same(self.rise, self.k, n_same, n_rows)
+        score, mean = self.choose(axis, -log_same)
+        n_pairs = float(np.exp(-mean))
+        score.report["n_pairs"] = n_pairs
+        score.report["share"] = n_pairs / (n_rows * (n_rows - 1) / 2)
+        score.report["effective_number"] = n_rows**2 / (2 * n_pairs + n_rows)
+        return score
 
-    def choose(self, falling: Floats, estimates: Floats) -> Score:
-        """Find the k whose value is nearest to the posterior mean of the estimates.
+    def choose(self, axis: Floats, shape: Floats) -> tuple[Score, float]:
+        """Find the k nearest to the mean of ``shape`` (B, C) minus log u.
 
-        ``falling`` (K,) decreases with k and is on the scale of ``estimates`` (G,).
+        The mean is on an axis (K,) that rises as log k does, and returned as well.
         """
-        weight = self.posterior.weight
-        mean = float(weight @ estimates)
-        scores = -np.abs(falling - mean)
-        order = np.argsort(estimates, kind="stable")
-        total = weight[order].cumsum()
-        ends = estimates[order[np.searchsorted(total, [0.05, 0.95])]]
-        high, low = (int(self.k[np.argmin(np.abs(falling - end))]) for end in ends)
-        beyond = "low" if mean > falling[0] else "high" if mean < falling[-1] else None
-        best = int(self.k[np.argmax(scores)])
-        return Score(scores, best, (low, high), self.report() | {"beyond": beyond})
-
-    def report(self) -> dict[str, Any]:
-        """Say what the posterior holds."""
-        weight = self.posterior.weight
-        n_pairs = float(np.exp(weight @ self.posterior.log_same))
-        effective = np.exp(weight @ np.log(self.effective(self.posterior)))
-        return {
-            "n_pairs": n_pairs,
-            "share": n_pairs / (self.n_rows * (self.n_rows - 1) / 2),
-            "flip_rate": float(weight @ self.posterior.flip),
-            "slope": float(weight @ self.posterior.slope),
-            "effective_number": float(effective),
+        rise, below, above = self.rise.between(shape, axis[0], axis[-1])
+        mean, variance = rise.moments(shape)
+        scale = np.sqrt(variance + _SPREAD**2)
+        ends = mean + 1.645 * scale * np.array([-1, 1])
+        best, low, high = (
+            int(self.k[np.argmin(np.abs(axis - place))]) for place in (mean, *ends)
+        )
+        zero = np.zeros(shape.shape)
+        report = {
+            "beyond": "low" if below > 0.5 else "high" if above > 0.5 else None,
+            "false_yes": rise.mean(rise.false_yes, zero),
+            "false_no": rise.mean(rise.false_no, zero),
+            "purity": float(np.exp(rise.mean(rise.log_top[:, 0], zero))),
+            "slope": rise.mean(0.0, zero + rise.slope[:, None]),
             "n_usable": self.n_usable,
             "n_yes": self.n_yes,
         }
+        scores = -(((axis - mean) / scale) ** 2) / 2
+        return Score(scores, best, (low, high), report), mean
+
+
+def _log_same(rise: Rise, k: Ints, n_same: Floats, n_rows: int) -> Floats:
+    """Log of the pairs that belong together, of such trees, (B, C)."""
+    n_pairs = np.concatenate([[n_rows * (n_rows - 1) / 2], n_same, [0]])
+    # Levels k[i] ... k[i + 1] - 1 separate between cut i and the next.
+    low, high = np.append(1, k), np.append(np.maximum(k - 1, 1), 4 * k[-1])
+    share = _share(rise, np.log(np.sqrt(low * high) + 0.5))
+    return np.asarray(np.log(np.maximum(share @ -np.diff(n_pairs), 0.5)))
+
+
+def _share(rise: Rise, x: Floats) -> Floats:
+    """Share of pairs at a log level (X,) that belong together, (B, C, X)."""
+    apart = x - rise.center[:, None]
+    return np.asarray(expit(rise.slope[:, None, None] * apart))
 
 
 def _check_n_same(n_same: ArrayLike, n_k: int, n_rows: int) -> Floats:
@@ -280,59 +290,3 @@ def _check_n_same(n_same: ArrayLike, n_k: int, n_rows: int) -> Floats:
             f"and {same[-1]:,.0f} last."
         )
     return same
-
-
-def _strata(k: Ints, n_same: Floats, n_rows: int) -> tuple[Floats, Floats]:
-    """Log level and number of pairs of rows between neighbouring cuts."""
-    n_pairs = np.concatenate([[n_rows * (n_rows - 1) / 2], n_same])
-    # Levels k[i] ... k[i + 1] - 1 separate between cut i and the next.
-    low, high = np.append(1, k), np.append(np.maximum(k - 1, 1), 4 * k[-1])
-    return np.log(low * high) / 2, np.append(-np.diff(n_pairs), n_same[-1])
-
-
-def _fit(
-    k: Ints,
-    level: Ints,
-    answer: Ints,
-    weight: Floats,
-    n_same: Floats,
-    n_rows: int,
-    flip_rate: float | None,
-) -> _Posterior:
-    """Weigh a grid of models by their likelihood and prior."""
-    top = np.log(2 * k[-1])
-    edges = np.linspace(0, top, _N_BINS + 1)[1:-1]
-    # As for their stratum: what the tree knows of them is one number.
-    x = np.log(np.where(level >= k[-1], 2 * k[-1], np.maximum(level, 1)))
-    counts, hits, centers = _binned(x, answer, weight, edges)
-    flips = _FLIPS if flip_rate is None else np.array([flip_rate])
-    middle = np.linspace(0, np.log(30 * k[-1]), _N_CENTERS)
-    b, c = (grid.ravel() for grid in np.meshgrid(_SLOPES, middle))  # (M,)
-    p = expit(b[:, None] * (centers - c[:, None]))  # (M, bins)
-    q = flips[:, None, None] + (1 - 2 * flips[:, None, None]) * p  # (E, M, bins)
-    q = np.clip(q, 1e-9, 1 - 1e-9)
-    fit = np.log(q) @ hits + np.log1p(-q) @ (counts - hits)  # (E, M)
-    # No wrong answer at all is as likely as any rate of seven on the grid.
-    fit += 2.0 * (flips == 0)[:, None]
-    # Student's t with 3 degrees of freedom: a tree that is right has a steep slope.
-    fit -= 2 * np.log1p((np.log(b / 0.8) / 0.35) ** 2 / 3)
-    posterior = np.exp(fit - fit.max())
-    posterior /= posterior.sum()
-    by_model = posterior.sum(axis=0)  # (M,): S does not depend on the flip rate
-    where, n_pairs = _strata(k, n_same, n_rows)
-    same = expit(b[:, None] * (where - c[:, None])) @ n_pairs
-    flip = (flips @ posterior) / np.maximum(by_model, 1e-300)
-    return _Posterior(by_model, np.log(np.maximum(same, 0.5)), flip, b)
-
-
-def _binned(
-    x: Floats, answer: Ints, weight: Floats, edges: Floats
-) -> tuple[Floats, Floats, Floats]:
-    """Sum up the answers in bins of log level: counts, hits, mean log level."""
-    bins = np.searchsorted(edges, x, side="right")
-    counts = np.bincount(bins).astype(float)
-    total = np.bincount(bins, weight)
-    used = counts > 0
-    counts, total = counts[used], total[used]
-    hits = np.bincount(bins, weight * answer)[used] * counts / total
-    return counts, hits, np.bincount(bins, weight * x)[used] / total

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ._hashing import HashingEmbedder
     from ._sentence_transformer import SentenceTransformerEmbedder
+    from ._set_encoder import SetEncoder
 
-__all__ = ["HashingEmbedder", "SentenceTransformerEmbedder"]
+__all__ = ["HashingEmbedder", "SentenceTransformerEmbedder", "SetEncoder"]
 
 _HOME = {
     "HashingEmbedder": "_hashing",
     "SentenceTransformerEmbedder": "_sentence_transformer",
+    "SetEncoder": "_set_encoder",
 }
 
 

@@ -10,13 +10,14 @@ if TYPE_CHECKING:
     from ._human import HumanOracle
     from ._llm import LLMOracle
     from ._openai import OpenAIChat
-    from ._prompts import PAPER_WORDINGS
+    from ._prompts import PAPER_WORDINGS, PLAIN_PAIR_TEMPLATE
     from ._session import OracleError
     from ._transformers import TransformersChat
     from ._truth import TruthOracle
 
 __all__ = [
     "PAPER_WORDINGS",
+    "PLAIN_PAIR_TEMPLATE",
     "FirstAnswer",
     "HumanOracle",
     "LLMOracle",
@@ -28,6 +29,7 @@ __all__ = [
 
 _HOME = {
     "PAPER_WORDINGS": "_prompts",
+    "PLAIN_PAIR_TEMPLATE": "_prompts",
     "FirstAnswer": "_first",
     "HumanOracle": "_human",
     "LLMOracle": "_llm",

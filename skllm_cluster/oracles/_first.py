@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
-from .._validation import shorten, tells_confidence
-from ..protocols import Triplet
+from .._validation import shorten
+from ..protocols import Pair, Triplet
+from ._row import (
+    KINDS,
+    answers,
+    checked,
+    checked_labels,
+    if_each_answers,
+    judged,
+)
 
 __all__ = ["FirstAnswer"]
 
@@ -41,6 +49,10 @@ class FirstAnswer(BaseEstimator):
 
     An oracle that wants a pilot first (:meth:`LLMOracle.preflight_triplets`) gets it,
     on the questions that are left to it.
+
+    There are ``answer_triplets`` and ``judge_triplets`` if each oracle has a method
+    ``answer_triplets``, and the same holds for pairs. There is ``answer_sets`` if each
+    has it.
 
     Examples
     --------
@@ -83,6 +95,7 @@ class FirstAnswer(BaseEstimator):
     def __init__(self, oracles: list[tuple[str, Any]]):
         self.oracles = oracles
 
+    @if_each_answers("triplets")
     def answer_triplets(self, triplets: Sequence[Triplet]) -> NDArray[np.intp]:
         """Say which of two choices is closer to an anchor.
 
@@ -104,8 +117,9 @@ class FirstAnswer(BaseEstimator):
         Exception
             Whatever an oracle raises, such as OracleError after its pilot.
         """
-        return self._ask(triplets, judged=False)[0]
+        return self._ask("triplets", triplets, wanted=False)[0]
 
+    @if_each_answers("triplets")
     def judge_triplets(
         self, triplets: Sequence[Triplet]
     ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
@@ -129,34 +143,115 @@ class FirstAnswer(BaseEstimator):
         Exception
             As :meth:`answer_triplets`.
         """
-        return self._ask(triplets, judged=True)
+        return self._ask("triplets", triplets, wanted=True)
 
-    def check(self) -> None:
-        """Check the list, that each oracle answers triplets, and each oracle itself.
+    @if_each_answers("pairs")
+    def answer_pairs(self, pairs: Sequence[Pair]) -> NDArray[np.intp]:
+        """Say whether two texts belong together.
+
+        Parameters
+        ----------
+        pairs : sequence of (text, text), all str, of length P
+
+        Returns
+        -------
+        answers : ndarray of int, shape (P,)
+            1 if they do, 0 if they do not, -1 where no oracle has a usable answer.
+
+        Raises
+        ------
+        Exception
+            As :meth:`answer_triplets`.
+        """
+        return self._ask("pairs", pairs, wanted=False)[0]
+
+    @if_each_answers("pairs")
+    def judge_pairs(
+        self, pairs: Sequence[Pair]
+    ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+        """Answer as :meth:`answer_pairs` does, and say how sure each answer is.
+
+        Parameters
+        ----------
+        pairs : sequence of (text, text), all str, of length P
+
+        Returns
+        -------
+        answers : ndarray of int, shape (P,)
+            1 if they belong together, 0 if they do not, -1 for no usable answer.
+        confidence : ndarray of shape (P,)
+            As that of :meth:`judge_triplets`, from each oracle's ``judge_pairs``.
+
+        Raises
+        ------
+        Exception
+            As :meth:`answer_triplets`.
+        """
+        return self._ask("pairs", pairs, wanted=True)
+
+    @if_each_answers("sets")
+    def answer_sets(self, sets: Sequence[Sequence[str]]) -> list[NDArray[np.intp]]:
+        """Say which texts of each set belong together.
+
+        Parameters
+        ----------
+        sets : sequence of sequence of str
+
+        Returns
+        -------
+        labels : list of ndarray of int, each of shape (size of the set,)
+            All from one oracle: the first that gives any label in the set. -1 where
+            that gives none.
 
         Raises
         ------
         TypeError, ValueError
-            If ``oracles`` is no list of (name, oracle), an oracle has no method
-            ``answer_triplets``, or its own ``check`` raises.
+            If :meth:`check` does, or an oracle returns anything but an integer of at
+            least -1 for each text.
+        Exception
+            Whatever an oracle raises.
+        """
+        labels = [np.full(len(texts), -1, dtype=np.intp) for texts in sets]
+
+        def ask(name: str, oracle: Any, left: NDArray[np.intp]) -> NDArray[np.bool_]:
+            asked = [sets[int(i)] for i in left]
+            found = checked_labels(name, oracle.answer_sets(asked), asked)
+            for i, own in zip(left, found, strict=True):
+                labels[i] = own
+            return np.array([(own >= 0).any() for own in found])
+
+        self._in_turn(len(sets), ask)
+        return labels
+
+    def check(self) -> None:
+        """Check the list, that each oracle answers something, and each oracle itself.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If ``oracles`` is no list of (name, oracle), an oracle has none of the
+            methods ``answer_triplets``, ``answer_pairs`` and ``answer_sets``, or its
+            own ``check`` raises.
         """
         for name, oracle in self._named():
-            if not callable(getattr(oracle, "answer_triplets", None)):
+            if not any(answers(oracle, kind) for kind in KINDS):
                 raise TypeError(
                     f"The oracle {name!r}, {type(oracle).__name__}, cannot answer "
-                    "triplets: it has no method 'answer_triplets'."
+                    "anything: it has no method 'answer_triplets' or 'answer_pairs', "
+                    "nor 'answer_sets'."
                 )
             if callable(getattr(oracle, "check", None)):
                 oracle.check()
 
-    def plan(self, triplets: Sequence[Triplet], **how: Any) -> dict[str, Any]:
+    def plan(self, questions: Sequence[Sequence[str]], **how: Any) -> dict[str, Any]:
         """Say what asking would take at most, and ask nothing.
 
         Parameters
         ----------
-        triplets : sequence of (anchor, choice 1, choice 2), all str, of length Q
+        questions : sequence of sequence of str
+            Triplets (anchor, choice 1, choice 2), pairs (text, text), or sets.
         **how : dict
-            Handed on, such as ``seconds_per_answer``.
+            Handed on, such as ``kind="sets"`` or ``seconds_per_answer``.
 
         Returns
         -------
@@ -165,7 +260,7 @@ class FirstAnswer(BaseEstimator):
             it answered nothing: what they will leave open is not known yet.
         """
         return {
-            name: oracle.plan(triplets, **how)
+            name: oracle.plan(questions, **how)
             for name, oracle in self._named()
             if callable(getattr(oracle, "plan", None))
         }
@@ -256,23 +351,39 @@ class FirstAnswer(BaseEstimator):
         return [(name, oracle) for name, oracle in pairs]
 
     def _ask(
-        self, triplets: Sequence[Triplet], *, judged: bool
+        self, kind: str, questions: Sequence[tuple[str, ...]], *, wanted: bool
     ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+        answered = np.full(len(questions), -1, dtype=np.intp)
+        confidence = np.full(len(questions), np.nan)
+
+        def ask(name: str, oracle: Any, left: NDArray[np.intp]) -> NDArray[np.bool_]:
+            asked = [questions[int(i)] for i in left]
+            found, sure = judged(oracle, kind, asked, wanted)
+            answered[left] = checked(name, found, len(left), allowed=(-1, 0, 1))
+            confidence[left] = checked(name, sure, len(left))
+            is_usable: NDArray[np.bool_] = answered[left] >= 0
+            return is_usable
+
+        self._in_turn(len(questions), ask)
+        confidence[answered < 0] = np.nan
+        return answered, confidence
+
+    def _in_turn(
+        self,
+        n: int,
+        ask: Callable[[str, Any, NDArray[np.intp]], NDArray[np.bool_]],
+    ) -> None:
+        """Ask each oracle what is open, by number; it says what it has answered."""
         self.check()
-        answers = np.full(len(triplets), -1, dtype=np.intp)
-        confidence = np.full(len(triplets), np.nan)
+        is_open = np.ones(n, dtype=bool)
         for name, oracle in self._named():
-            left = np.flatnonzero(answers < 0)
+            left = np.flatnonzero(is_open)
             if not len(left):
                 break
-            got, sure = _judged(oracle, [triplets[int(i)] for i in left], judged)
-            answers[left] = _checked(name, got, len(left), allowed=(-1, 0, 1))
-            confidence[left] = _checked(name, sure, len(left))
-            given, answered = self._counts().get(name, (0, 0))
-            usable = int((answers[left] >= 0).sum())
-            self._counts()[name] = (given + len(left), answered + usable)
-        confidence[answers < 0] = np.nan
-        return answers, confidence
+            usable = ask(name, oracle, left)
+            is_open[left[usable]] = False
+            given, n_answered = self._counts().get(name, (0, 0))
+            self._counts()[name] = (given + len(left), n_answered + int(usable.sum()))
 
     def _counts(self) -> dict[str, tuple[int, int]]:
         """Questions given to each oracle, and answered by it."""
@@ -283,28 +394,3 @@ class FirstAnswer(BaseEstimator):
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = super().__getstate__()
         return {name: value for name, value in state.items() if name != "_counted"}
-
-
-def _judged(oracle: Any, questions: list[Triplet], judged: bool) -> tuple[Any, Any]:
-    """Ask one oracle; it tells its confidence if it is wanted, and can."""
-    wants_pilot = getattr(oracle, "needs_preflight", None)
-    if callable(wants_pilot) and wants_pilot(questions):
-        oracle.preflight_triplets(questions)
-    if judged and tells_confidence(oracle):
-        answers, confidence = oracle.judge_triplets(questions)
-        return answers, confidence
-    return oracle.answer_triplets(questions), np.full(len(questions), np.nan)
-
-
-def _checked(
-    name: str, values: Any, n: int, allowed: Sequence[int] | None = None
-) -> NDArray[Any]:
-    found = np.asarray(values)
-    if found.shape != (n,) or (allowed and not np.isin(found, allowed).all()):
-        what = f"one of {allowed}" if allowed else "a number"
-        raise ValueError(
-            f"The oracle {name!r} must return {what} for each of {n} questions, got an "
-            f"array of shape {found.shape} with values such as "
-            f"{found.ravel()[:5].tolist()}."
-        )
-    return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,32 +13,23 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
 from .._validation import check_number, import_extra, shorten
-from ..journal import AnswerJournal, Attempt, question_key
-from ..protocols import Reply, Triplet
+from ..journal import AnswerJournal
+from ..protocols import Pair, Triplet
 from ._human_page import check_page, read_answer_file, render_page, write_page
-from ._human_sitting import (
-    Question,
-    Sitting,
-    ask_in_terminal,
-    instruction,
-    make_widget,
-    notebook_display,
-    turned,
-)
-from ._prompts import keyed_uniform
+from ._human_question import PAIRS, TRIPLETS, Kind, Question, check_task, kind_of
+from ._human_record import Record
+from ._human_sitting import Sitting, ask_in_terminal, make_widget, notebook_display
 
 __all__ = ["HumanOracle"]
 
 _INTERFACES = ("terminal", "widget", "page")
-_ANSWERS = {"Choice 1": 0, "Choice 2": 1, "Neither": -1}
-_REPLIES = {answer: text for text, answer in _ANSWERS.items()}
 
 
 class HumanOracle(BaseEstimator):
     """Ask a person which texts belong together.
 
     Every answer is in the journal before the next question is asked: nothing that was
-    said is lost, or asked again, whichever way round the choices come.
+    said is lost, or asked again, whichever way round the texts come.
 
     Parameters
     ----------
@@ -49,22 +40,23 @@ class HumanOracle(BaseEstimator):
     interface : {"terminal", "widget", "page"}, default="terminal"
         Where the questions are asked. "terminal": here and now, one after another.
         "widget": in a notebook. "page": in an HTML file, for whoever has a browser;
-        it gives back a file for :meth:`read_answers`. With the last two,
-        ``answer_triplets`` does not wait: it returns the answers there are, and fit
-        has to be called again when there are more.
+        it gives back a file for :meth:`read_answers`. With the last two, nothing
+        waits: the answers that there are count, and fit has to be called again when
+        there are more.
     journal : path-like or AnswerJournal, optional
         Where the answers are kept. None: in memory, as long as this oracle and its
         clones live; a pickle does not carry them.
     page : path-like, default="questions.html"
         The file that "page" writes. Only such a page is ever overwritten.
     max_questions : int, optional
-        At most so many questions are put to the person at a time, those that come
-        first. With 0 only what was answered before is answered.
+        At most so many questions of a kind are put to the person at a time, those that
+        come first. With 0 only what was answered before is answered.
     annotator : str, optional
         Who answers. Answers of one person are not taken for those of another.
     random_state : int, default=0
-        Seed of the order in which the two choices are shown. A plain number: the
-        order depends on it and on the texts alone, so a question always looks alike.
+        Seed of the order in which two choices, or the texts of a pair, are shown. A
+        plain number: the order depends on it and on the texts alone, so a question
+        always looks alike.
 
     See Also
     --------
@@ -75,7 +67,8 @@ class HumanOracle(BaseEstimator):
     -----
     A person may say that neither or both choices belong to the query. That is kept, is
     not asked again, and is no usable answer (-1). What was skipped, or not reached, is
-    -1 as well, and will be asked again.
+    -1 as well, and will be asked again. Of a pair a person says "same" or "different",
+    or skips it.
 
     At the terminal, "b" goes back to correct an answer, and "q", Ctrl-C and the end of
     the input all mean that the person had enough; the rest stays open. Texts are
@@ -84,7 +77,8 @@ class HumanOracle(BaseEstimator):
 
     The page holds its questions, loads nothing and sends nothing, and the browser
     keeps the answers in between under the keys of the questions. A page that is
-    written anew, with the questions still open, finds them again.
+    written anew, with the questions still open, finds them again. It holds what this
+    oracle or a clone asked last of triplets, and of pairs.
 
     Examples
     --------
@@ -113,6 +107,20 @@ class HumanOracle(BaseEstimator):
     The other way round it is the same question, and not asked again:
 
     >>> oracle.answer_triplets([("Where is my card?", "Top-up failed", "No card yet")])
+    array([1])
+
+    A pair of texts is another kind of question:
+
+    >>> with mock.patch("sys.stdin", io.StringIO("y")):
+    ...     oracle.answer_pairs([("Where is my card?", "No card yet")])
+    <BLANKLINE>
+    Question 1, 0 of 1 answered
+    Do these two texts have the same intent?
+      First:  Where is my card?
+      Second: No card yet
+    y (same), n (different), s (skip for now), b (back), q (quit):
+    That was the last question; 1 of 1 answered.
+    Enter or q (finish), b (back):
     array([1])
     """
 
@@ -160,18 +168,7 @@ class HumanOracle(BaseEstimator):
         UserWarning
             If "page" or "widget" leaves questions open. It says what to do.
         """
-        self.check()
-        questions = [self._question(*triplet) for triplet in triplets]
-        still_open = self._put(questions)
-        if still_open:
-            self._ask(still_open)
-        said = self._said({question.key for question in questions})
-        answers = [said.get(question.key, -1) for question in questions]
-        # What was said refers to the sorted choices.
-        return np.array(
-            [turned(a, t[1] > t[2]) for a, t in zip(answers, triplets, strict=True)],
-            dtype=np.intp,
-        )
+        return self._answer(TRIPLETS, triplets)
 
     def judge_triplets(
         self, triplets: Sequence[Triplet]
@@ -192,12 +189,56 @@ class HumanOracle(BaseEstimator):
         answers = self.answer_triplets(triplets)
         return answers, np.where(answers >= 0, 1.0, np.nan)
 
-    def widget(self, triplets: Sequence[Triplet]) -> Any:
+    def answer_pairs(self, pairs: Sequence[Pair]) -> NDArray[np.intp]:
+        """Ask whether two texts belong together.
+
+        Parameters
+        ----------
+        pairs : sequence of (text, text), all str, of length P
+
+        Returns
+        -------
+        answers : ndarray of int, shape (P,)
+            1 if they do, 0 if they do not, -1 for no answer yet.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a parameter is not valid.
+
+        Warns
+        -----
+        UserWarning
+            If "page" or "widget" leaves questions open. It says what to do.
+        """
+        return self._answer(PAIRS, pairs)
+
+    def judge_pairs(
+        self, pairs: Sequence[Pair]
+    ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+        """Answer as :meth:`answer_pairs` does, and say how sure each answer is.
+
+        Parameters
+        ----------
+        pairs : sequence of (text, text), all str, of length P
+
+        Returns
+        -------
+        answers : ndarray of int, shape (P,)
+            1 if they belong together, 0 if they do not, -1 for no answer yet.
+        confidence : ndarray of shape (P,)
+            1 for an answer, NaN where there is none.
+        """
+        answers = self.answer_pairs(pairs)
+        return answers, np.where(answers >= 0, 1.0, np.nan)
+
+    def widget(self, questions: Sequence[Triplet | Pair]) -> Any:
         """Build a widget that asks, in a notebook, what is not answered yet.
 
         Parameters
         ----------
-        triplets : sequence of (anchor, choice 1, choice 2), all str
+        questions : sequence of (anchor, choice 1, choice 2) or (text, text)
+            Triplets, pairs, or both, all str.
 
         Returns
         -------
@@ -212,8 +253,8 @@ class HumanOracle(BaseEstimator):
             If a parameter is not valid.
         """
         self.check()
-        questions = [self._question(*triplet) for triplet in triplets]
-        return self._widget(self._put(questions))
+        asked = [self._question(kind_of(texts), *texts) for texts in questions]
+        return make_widget(self._sitting(self._open(asked)))
 
     def read_answers(self, path: str | os.PathLike[str]) -> int:
         """Put the answers that a page gave back into the journal.
@@ -240,9 +281,9 @@ class HumanOracle(BaseEstimator):
         """
         self.check()
         found = read_answer_file(path, self._task(), self._question)
-        said = self._said({question.key for question, _ in found})
-        new = [pair for pair in found if said.get(pair[0].key) != pair[1]]
-        self._keep(new, time.time())
+        said = self._record().said({question.key for question, _ in found})
+        new = [(q, answer) for q, answer in found if said.get(q.key) != answer]
+        self._record().keep(new, time.time())
         return len(new)
 
     def check(self) -> None:
@@ -255,13 +296,7 @@ class HumanOracle(BaseEstimator):
         TypeError, ValueError
             If a parameter is not valid, or the journal says so.
         """
-        for name, value in self._task().items():
-            missing = name == "annotator" and value is None
-            if not missing and not (isinstance(value, str) and value.strip()):
-                raise ValueError(
-                    f"{name} must be a str that says something, got {shorten(value)} "
-                    "instead."
-                )
+        check_task(self._task())
         if self.interface not in _INTERFACES:
             raise ValueError(
                 f"interface must be one of {_INTERFACES}, got "
@@ -273,10 +308,10 @@ class HumanOracle(BaseEstimator):
             import_extra("ipywidgets", "HumanOracle.widget")
         if self.interface == "page":
             check_page(self.page)
-        self._journal().check()
+        self._record().journal.check()
 
     def report(self) -> dict[str, Any]:
-        """Sum up what was asked since this oracle was made.
+        """Sum up what this oracle and its clones asked in this process.
 
         Returns
         -------
@@ -286,114 +321,76 @@ class HumanOracle(BaseEstimator):
             answer yet). ``n_skipped``: those of the open ones that the person saw and
             passed over, at the terminal or in a widget.
         """
-        asked, skipped = self._met()
-        said = self._said(asked)
-        n_neither = sum(answer < 0 for answer in said.values())
-        return {
-            "n_asked": len(asked),
-            "n_usable": len(said) - n_neither,
-            "n_neither": n_neither,
-            "n_open": len(asked) - len(said),
-            "n_skipped": len(skipped - said.keys()),
-        }
+        return self._record().report()
 
     def _task(self) -> dict[str, Any]:
         names = ("perspective", "texts", "annotator")
         return {name: getattr(self, name) for name in names}
 
-    def _question(self, anchor: str, first: str, second: str) -> Question:
-        low, high = sorted((first, second))
-        request = {
-            "asks": "a person",
-            "version": 1,
-            **self._task(),
-            "anchor": anchor,
-            "choices": [low, high],
-        }
-        coin = keyed_uniform(int(self.random_state), "order", anchor, low, high)
-        return Question(question_key(request), request, swapped=coin < 0.5)
+    def _question(self, kind: Kind, *texts: str) -> Question:
+        return kind.question(self._task(), int(self.random_state), *texts)
 
-    def _put(self, questions: Iterable[Question]) -> list[Question]:
-        """Return the distinct questions that are open, and may be put to the person."""
-        distinct = {question.key: question for question in questions}
-        self._met()[0].update(distinct)
-        said = self._said(distinct)
-        still_open = [q for key, q in distinct.items() if key not in said]
-        return still_open[: self.max_questions]
+    def _answer(self, kind: Kind, asked: Sequence[tuple[str, ...]]) -> NDArray[np.intp]:
+        self.check()
+        questions = [self._question(kind, *texts) for texts in asked]
+        if still_open := self._open(questions):
+            self._ask(still_open)
+        said = self._record().said({question.key for question in questions})
+        # What was said refers to the sorted texts.
+        answers = [
+            kind.turned(said.get(question.key, -1), texts[-2] > texts[-1])
+            for question, texts in zip(questions, asked, strict=True)
+        ]
+        return np.array(answers, dtype=np.intp)
 
-    def _said(self, keys: Collection[str]) -> dict[str, int]:
-        """Look up answers; they refer to the sorted choices."""
-        replies = self._journal().replies(list(keys))
-        said = {key: _ANSWERS.get(reply.text) for key, reply in replies.items()}
-        return {key: answer for key, answer in said.items() if answer is not None}
-
-    def _keep(self, answers: Sequence[tuple[Question, int]], since: float) -> None:
-        seconds = time.time() - since
-        entries = []
-        for question, answer in answers:
-            reply = Reply(_REPLIES[answer], model="human")
-            attempt = Attempt(since, seconds, reply, None, answer)
-            entries.append((question.key, question.request, attempt))
-        # The last word counts: an answer may be a correction.
-        self._journal().record_all(entries, replace=True)
+    def _open(self, questions: list[Question]) -> list[Question]:
+        return self._record().open(questions)[: self.max_questions]
 
     def _sitting(self, questions: list[Question]) -> Sitting:
-        def record(question: Question, choice: int, since: float) -> None:
-            self._keep([(question, turned(choice, question.swapped))], since)
+        record = self._record()
 
-        return Sitting(questions, record, self._met()[1])
+        def keep(question: Question, answer: int, since: float) -> None:
+            answer = question.kind.turned(answer, question.swapped)
+            record.keep([(question, answer)], since)
 
-    def _widget(self, questions: list[Question]) -> Any:
-        return make_widget(self._sitting(questions), self._instruction())
-
-    def _instruction(self) -> str:
-        return instruction(self.perspective, self.texts)
+        return Sitting(questions, keep, record.skipped)
 
     def _ask(self, questions: list[Question]) -> None:
         if self.interface == "terminal":
-            ask_in_terminal(self._sitting(questions), self._instruction())
+            ask_in_terminal(self._sitting(questions))
             return
         if self.interface == "page":
-            page = render_page(questions, self._instruction(), self._task())
-            write_page(self.page, page)
+            page, task = os.path.abspath(self.page), self._task()
+            together = self._record().for_page((page, *task.values()), questions)
+            write_page(page, render_page(together, task))
             todo = (
-                f"Open {os.path.abspath(self.page)} in a browser, answer, download the "
-                "answers, read them with oracle.read_answers('answers.json')"
+                f"Open {page} in a browser, answer, download the answers, read them "
+                "with oracle.read_answers('answers.json')"
             )
         elif (display := notebook_display()) is not None:
-            display(self._widget(questions))
+            display(make_widget(self._sitting(questions)))
             todo = "Answer in the widget"
         else:
-            todo = "Show oracle.widget(triplets) in a notebook, answer there"
+            name = questions[0].kind.name
+            todo = f"Show oracle.widget({name}) in a notebook, answer there"
         warnings.warn(
             f"Questions that are open, without an answer (-1): {len(questions):,}. "
             f"{todo}, and fit again.",
             UserWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
 
-    def _met(self) -> tuple[set[str], set[str]]:
-        """Keys of the questions that came up, and of those that were passed over."""
-        if "_keys_met" not in self.__dict__:
-            self._keys_met: tuple[set[str], set[str]] = (set(), set())
-        return self._keys_met
-
-    def _journal(self) -> AnswerJournal:
-        if isinstance(self.journal, AnswerJournal):
-            return self.journal
-        opened: Any = self.__dict__.get("_opened")
-        if opened is None or opened[0] != self.journal:
-            opened = self._opened = (self.journal, AnswerJournal(self.journal))
-        return opened[1]  # type: ignore[no-any-return]
+    def _record(self) -> Record:
+        record: Record | None = self.__dict__.get("_shared")
+        if record is None or record.given != self.journal:
+            record = self._shared = Record(self.journal)
+        return record
 
     def __sklearn_clone__(self) -> HumanOracle:
-        copy = type(self)(**self.get_params(deep=False))
-        if self.journal is None:
-            self._journal()
-            copy._opened = self._opened  # nobody wants to be asked again by a clone
-        return copy
+        twin = type(self)(**self.get_params(deep=False))
+        twin._shared = self._record()  # nobody wants to be asked again by a clone
+        return twin
 
     def __getstate__(self) -> dict[str, Any]:
-        own = {"_opened", "_keys_met"}
         state: dict[str, Any] = super().__getstate__()
-        return {name: value for name, value in state.items() if name not in own}
+        return {name: value for name, value in state.items() if name != "_shared"}

@@ -13,26 +13,22 @@ from pathlib import Path
 from typing import Any
 
 from .._validation import shorten
-from ._human_sitting import Question, turned, visible
+from ._human_question import PAIRS, TRIPLETS, Kind, Question, visible
 
 __all__ = ["check_page", "read_answer_file", "render_page", "write_page"]
 
 _MARK = "<!-- skllm_cluster: questions to a person -->"
 _ANSWERS = {"format": "skllm_cluster answers", "version": 1}
 _FIELDS = {*_ANSWERS, "task", "answers"}
-_ANSWER_FIELDS = {"key", "anchor", "choices", "answer"}
 
 
-def render_page(
-    questions: Sequence[Question], instruction: str, task: dict[str, Any]
-) -> str:
+def render_page(questions: Sequence[Question], task: dict[str, Any]) -> str:
     """Put questions into a page that needs nothing else.
 
     Parameters
     ----------
     questions : sequence of Question
-    instruction : str
-        What the person is to do.
+        Of any kinds.
     task : dict
         What all the questions have in common; it comes back with the answers.
 
@@ -45,13 +41,13 @@ def render_page(
     template = files(__package__).joinpath("human.html").read_text(encoding="utf-8")
     data = {
         "answers": {**_ANSWERS, "task": task},
-        "instruction": instruction,
+        "instructions": {q.kind.name: q.instruction for q in questions},
         "questions": [
             {
-                "key": question.key,
-                "anchor": question.texts[0],
-                "choices": question.texts[1:],
+                "kind": question.kind.name,
                 "shown": [visible(text) for text in question.texts],
+                "key": question.key,
+                **question.content,
             }
             for question in questions
         ],
@@ -114,7 +110,7 @@ def write_page(path: str | os.PathLike[str], page: str) -> None:
 def read_answer_file(
     path: str | os.PathLike[str],
     task: dict[str, Any],
-    question_of: Callable[[str, str, str], Question],
+    question_of: Callable[..., Question],
 ) -> list[tuple[Question, int]]:
     """Read what the page gave back, and believe none of it unseen.
 
@@ -124,12 +120,12 @@ def read_answer_file(
     task : dict
         As given to :func:`render_page`.
     question_of : callable
-        From the three texts to the question, whose key must be that in the file.
+        From a kind and the texts to the question, whose key must be that in the file.
 
     Returns
     -------
     answers : list of (Question, answer)
-        Each question once. An answer of 0 or 1 refers to the sorted choices.
+        Each question once. An answer refers to its sorted texts.
 
     Raises
     ------
@@ -140,15 +136,14 @@ def read_answer_file(
     where = repr(str(path))
     answers: dict[str, tuple[Question, int]] = {}
     for i, found in enumerate(_answers_in(path, where, task)):
-        _check_answer(where, i, found)
-        question = question_of(found["anchor"], *found["choices"])
+        kind, texts = _read_answer(where, i, found)
+        question = question_of(kind, *texts)
         if question.key != found["key"]:
             raise ValueError(
                 f"{where} was changed: the key at index {i} is not that of its "
                 "question. Save the answers from the page again."
             )
-        first, second = found["choices"]
-        answer = turned(found["answer"], first > second)
+        answer = kind.turned(found["answer"], texts[-2] > texts[-1])
         if answers.setdefault(question.key, (question, answer))[1] != answer:
             raise ValueError(
                 f"{where} gives a question two answers, the second at index {i}. Save "
@@ -186,22 +181,29 @@ def _answers_in(
     return answers
 
 
-def _check_answer(where: str, i: int, found: Any) -> None:
-    if not (isinstance(found, dict) and set(found) == _ANSWER_FIELDS):
+def _read_answer(where: str, i: int, found: Any) -> tuple[Kind, list[str]]:
+    """Check an answer, and return what was asked."""
+    fields = set(found) if isinstance(found, dict) else set()
+    kind = PAIRS if "pair" in fields else TRIPLETS
+    wanted = {"key", *kind.fields, "answer"}
+    if fields != wanted:
         raise ValueError(
-            f"{where} must have the fields {sorted(_ANSWER_FIELDS)} for each answer, "
-            f"got {shorten(found)} at index {i}."
-        )
-    two = isinstance(found["choices"], list) and len(found["choices"]) == 2
-    if not two or not all(
-        isinstance(text, str) for text in (found["anchor"], *found["choices"])
-    ):
-        raise ValueError(
-            f"{where} must have a str as anchor and two as choices, got "
+            f"{where} must have the fields {sorted(wanted)} for each answer, got "
             f"{shorten(found)} at index {i}."
         )
-    if type(found["answer"]) is not int or abs(found["answer"]) > 1:  # True is an int
+    *anchor, two = (found[field] for field in kind.fields)
+    texts = [*anchor, *(two if isinstance(two, list) else [])]
+    strings = all(isinstance(text, str) for text in texts)
+    if len(texts) != len(kind.labels) or not strings:
         raise ValueError(
-            f"{where} must answer 0, 1 or -1, got {shorten(found['answer'])} at index "
-            f"{i}."
+            f"{where} must have {'a str as anchor and ' * len(anchor)}two as "
+            f"{kind.fields[-1]}, got {shorten(found)} at index {i}."
         )
+    allowed = sorted(choice.answer for choice in kind.choices.values())
+    # True is an int, and equals 1.
+    if type(found["answer"]) is not int or found["answer"] not in allowed:
+        raise ValueError(
+            f"{where} must answer one of {allowed}, got {shorten(found['answer'])} at "
+            f"index {i}."
+        )
+    return kind, texts

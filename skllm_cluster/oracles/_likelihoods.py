@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..journal import Attempt, question_key
-from ..protocols import Reply, Triplet
+from ..protocols import Reply
 from ._calling import Question
+from ._kinds import Kind, Texts
 from ._requests import sent_by
-from ._scoring import score_requests, score_triplets
 from ._session import OracleError, Session
 
 __all__ = ["look_up_likelihoods", "requests_for", "score"]
@@ -24,34 +24,36 @@ BATCH = 64  # pairs between two writes to the journal: seconds of work
 
 
 def score(
-    oracle: Any, session: Session, triplets: Sequence[Triplet]
+    oracle: Any, session: Session, kind: Kind, questions: Sequence[Texts]
 ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    """Answer triplets by what the model finds likelier.
+    """Answer questions by what the model finds likelier.
 
     Returns
     -------
     answers : ndarray of int, shape (Q,)
     confidence : ndarray of float, shape (Q,)
     """
-    wording = {"perspective": oracle.perspective, "texts": oracle.texts}
-    pairs = score_requests(oracle.scoring, triplets, **wording)
+    pairs = kind.requests(questions)
     values = look_up_likelihoods(pairs, oracle.complete, session, replay=oracle.replay)
-    first = score_triplets(oracle.scoring, triplets, values, **wording)  # (Q,)
-    answers = np.where(first > 0.5, 0, np.where(first < 0.5, 1, -1))
-    confidence = np.where(answers < 0, np.nan, np.maximum(first, 1 - first))
+    of_0 = kind.probabilities(questions, values)  # (Q,)
+    answers = np.where(of_0 > 0.5, 0, np.where(of_0 < 0.5, 1, -1))
+    confidence = np.where(answers < 0, np.nan, np.maximum(of_0, 1 - of_0))
     n_usable = int((answers >= 0).sum())
     session.add(n_usable=n_usable, n_unusable=len(answers) - n_usable)
+    if not kind.reading.names_places:  # of places, both were shown
+        counted, name = kind.reading.counted
+        session.add(**{name: int((answers == counted).sum())})
     return answers, confidence
 
 
-def requests_for(oracle: Any, triplets: Sequence[Triplet]) -> dict[str, Question]:
+def requests_for(
+    oracle: Any, kind: Kind, questions: Sequence[Texts]
+) -> dict[str, Question]:
     """Gather what :func:`score` would compute, by key."""
-    pairs = score_requests(
-        oracle.scoring, triplets, perspective=oracle.perspective, texts=oracle.texts
-    )
+    pairs = kind.requests(questions)
     requests = [(_request(oracle.complete, *pair), "".join(pair)) for pair in pairs]
-    questions = [Question(question_key(r), r, prompt) for r, prompt in requests]
-    return {question.key: question for question in questions}
+    found = [Question(question_key(r), r, prompt) for r, prompt in requests]
+    return {question.key: question for question in found}
 
 
 def look_up_likelihoods(

@@ -2,35 +2,31 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from os import PathLike
 from typing import Any
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 
-from ..protocols import Triplet
-from ._ballots import (
-    ballots_for,
-    count_votes,
-    fit_texts,
-    questions_for,
-    replies_to,
-    with_neither,
-)
+from .._validation import shorten
+from ..protocols import Reply
 from ._batch import read_results
-from ._likelihoods import score
-from ._preflight import complaint, run_pilot
-from ._prompts import parse_choice
-from ._session import OracleError, SharesSession
-from ._terms import check_settings, look_ahead
+from ._calling import Question
+from ._judging import questions_for
+from ._kinds import Kind, Texts
+from ._pairs import AnswersPairs, Pairs
+from ._parsing import CHOICE, YES_NO
+from ._session import SharesSession
+from ._sets import AnswersSets, Sets
+from ._terms import UNLIMITED, check_settings, look_ahead
+from ._triplets import AnswersTriplets, Triplets
 
 __all__ = ["LLMOracle"]
 
 
-class LLMOracle(SharesSession, BaseEstimator):
+class LLMOracle(
+    AnswersTriplets, AnswersPairs, AnswersSets, SharesSession, BaseEstimator
+):
     """Ask a language model which texts belong together.
 
     Asks many questions at a time, keeps every reply in a journal, and uses it again.
@@ -44,29 +40,39 @@ class LLMOracle(SharesSession, BaseEstimator):
         is called from several threads at once.
     perspective : str, default="topic"
         In what respect texts are compared, such as "intent" or "emotion expressed".
+        The default is not named where sets are asked about.
     texts : str or (str, str), default="texts"
         What the texts are: a plural noun phrase with the noun last, or singular and
         plural. ``PAPER_WORDINGS`` has this and the perspective for the paper's corpora.
     template : str, optional
-        A prompt of yours, with fields {anchor}, {first}, {second} and, perhaps,
-        {perspective}, {texts} and {text}.
+        A prompt of yours for triplets, with fields {anchor}, {first}, {second} and,
+        perhaps, {perspective}, {texts} and {text}.
+    demonstrations : sequence of tuple, default=()
+        Pairs with known answers, shown before each pair that is asked about: (first,
+        second, same) or (first, second, same, because), where ``because`` is the
+        reason in words or the names of the two texts' groups.
+    pair_template : str, optional
+        A prompt of yours for pairs, with fields {first}, {second} and, perhaps,
+        {demonstrations}, {perspective}, {texts} and {text}; such as
+        ``PLAIN_PAIR_TEMPLATE``.
     fence : {"auto", "always", "never"}, default="auto"
-        Whether texts are quoted, to be told from the prompt. "auto": if one of the
-        three might pose as a part of it; otherwise the prompt is the paper's.
+        Whether texts are quoted, to be told from the prompt. "auto": if one of those
+        in it might pose as a part of it; otherwise the prompt is the paper's.
     allow_neither : bool, default=False
         Whether the model may say that both choices or neither share the anchor's group,
-        which is so for about half of the entropy triplets.
+        which is so for about half of the entropy triplets. Of no account for pairs.
     order : {"random", "given", "both"}, default="random"
-        In which order the choices of a triplet are shown. "random": by a fair coin for
-        each question. "both": every question is put twice, and what the two replies do
-        not agree on is no answer.
+        In which order the choices of a triplet, or the texts of a pair or set, are
+        shown. "random": by chance, for each question. "both", not for sets: every
+        question is put twice, and what the two replies do not agree on is no answer.
     n_votes : int, default=1
         How often each question is asked; the majority counts. Of use only with a
         temperature above 0.
     scoring : {"reply", "options", "pmi"}, default="reply"
         "reply" reads what the model says. The others compare likelihoods, which a
         local model can give (:class:`TransformersChat`): of the words "Choice 1" and
-        "Choice 2" in both orders, or how much likelier the anchor makes each choice.
+        "Choice 2" (of a pair, "Yes" and "No") in both orders, or, for triplets alone,
+        how much likelier the anchor makes each choice.
     min_confidence : float in [0.5, 1], default=0.5
         Answers that are known to be less sure are no answers.
     max_characters : int, default=2000
@@ -111,7 +117,7 @@ class LLMOracle(SharesSession, BaseEstimator):
     Notes
     -----
     The wording is the paper's [1]_; quotation marks, the sentence about them and
-    "neither" are additions. A reply that is not exactly one choice is no answer (-1).
+    "neither" are additions. A reply that is not exactly one answer is none (-1).
 
     A reply is found again if everything sent is the same. A plain function is known by
     its name, its source and the strings that it closes over.
@@ -142,6 +148,8 @@ class LLMOracle(SharesSession, BaseEstimator):
         perspective: str = "topic",
         texts: str | tuple[str, str] = "texts",
         template: str | None = None,
+        demonstrations: Sequence[tuple[Any, ...]] = (),
+        pair_template: str | None = None,
         fence: str = "auto",
         allow_neither: bool = False,
         order: str = "random",
@@ -169,6 +177,8 @@ class LLMOracle(SharesSession, BaseEstimator):
         self.perspective = perspective
         self.texts = texts
         self.template = template
+        self.demonstrations = demonstrations
+        self.pair_template = pair_template
         self.fence = fence
         self.allow_neither = allow_neither
         self.order = order
@@ -192,131 +202,48 @@ class LLMOracle(SharesSession, BaseEstimator):
         self.verbose = verbose
         self.random_state = random_state
 
-    def answer_triplets(self, triplets: Sequence[Triplet]) -> NDArray[np.intp]:
-        """Ask which of two choices is closer to an anchor.
-
-        Parameters
-        ----------
-        triplets : sequence of (anchor, choice 1, choice 2), all str, of length Q
-
-        Returns
-        -------
-        answers : ndarray of int, shape (Q,)
-            0 for the first choice, 1 for the second, -1 for no usable answer.
-
-        See Also
-        --------
-        judge_triplets : Answers, how sure they are, and which errors there are.
-        """
-        return self.judge_triplets(triplets)[0]
-
-    def judge_triplets(
-        self, triplets: Sequence[Triplet]
-    ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-        """Ask which of two choices is closer to an anchor, and how sure that is.
-
-        Parameters
-        ----------
-        triplets : sequence of (anchor, choice 1, choice 2), all str, of length Q
-
-        Returns
-        -------
-        answers : ndarray of int, shape (Q,)
-            0 for the first choice, 1 for the second, -1 for no usable answer.
-        confidence : ndarray of float, shape (Q,)
-            Probability in [0.5, 1] that the answer is right, as far as is known: from
-            log-probabilities, or from the agreement of several votes; otherwise NaN.
-
-        Raises
-        ------
-        OracleError
-            If ``replay`` is set and the journal lacks an answer.
-        JournalError
-            If the journal cannot be read or written.
-        Exception
-            What ``complete`` raises, if trying again is of no use.
-        """
-        self.check()
-        fitted = fit_texts(self, self._session(), triplets)
-        if self.scoring == "reply":
-            ballots = ballots_for(self, fitted)
-            replies = replies_to(ballots, self, self._session())
-            answers, confidence = count_votes(ballots, replies)
-        else:
-            answers, confidence = score(self, self._session(), fitted)
-        unsure = confidence < self.min_confidence  # NaN is not
-        return np.where(unsure, -1, answers), np.where(unsure, np.nan, confidence)
-
-    def preflight_triplets(
-        self, triplets: Sequence[Triplet], expected: ArrayLike | None = None
-    ) -> dict[str, Any]:
-        """Put a few questions in both orders, to see whether the model is of any use.
-
-        Parameters
-        ----------
-        triplets : sequence of (anchor, choice 1, choice 2), all str
-            ``preflight`` of them are asked, up to four times as many in doubt.
-        expected : array-like of int, optional
-            What the embedder would answer to each.
-
-        Returns
-        -------
-        report : dict
-            ``n_questions``; replies ``n_unusable`` and ``n_neither``; ``flip_rate``, of
-            those that the other order changes; ``first_choice_rate``;
-            ``embedder_agreement``; ``verdict``: "sound", "chance", "open" or "none".
-
-        Raises
-        ------
-        OracleError
-            If it is "chance" or "none", unless ``on_chance`` is "warn".
-        """
-        self.check()
-        report = run_pilot(
-            fit_texts(self, self._session(), triplets),
-            None if expected is None else np.asarray(expected),
-            size=self.preflight or 30,
-            ask=self._pilot,
-        )
-        self._session().note(preflight=report)
-        wrong = complaint(report, self.report()["first_unusable_reply"])
-        if wrong and self.on_chance == "raise":
-            raise OracleError(f"{wrong} on_chance='warn' goes on all the same.")
-        if wrong:
-            warnings.warn(wrong, UserWarning, stacklevel=2)
-        return report
-
     def plan(
         self,
-        triplets: Sequence[Triplet],
+        questions: Sequence[Sequence[str]],
         *,
+        kind: str | None = None,
         seconds_per_answer: float | None = None,
     ) -> dict[str, Any]:
         """Say what asking would take, and ask nothing.
 
         Parameters
         ----------
-        triplets : sequence of (anchor, choice 1, choice 2), all str, of length Q
+        questions : sequence of sequence of str
+            Triplets (anchor, choice 1, choice 2), pairs (text, text), or sets.
+        kind : {"triplets", "pairs", "sets"}, optional
+            Which. None: if the first question is a list, sets; otherwise triplets or
+            pairs, by its length.
         seconds_per_answer : float, optional
             How long a call takes. None: the median of those in the journal.
 
         Returns
         -------
         plan : dict
-            ``questions``, the calls that all triplets need; ``cached``, those that the
+            ``questions``, the calls that they all need; ``cached``, those that the
             journal answers; ``calls``, those left; and for these, if none fails,
             ``tokens`` and ``cost`` as (low, high), ``minutes``, and ``within_budget``.
             What is not known is None. A preflight comes on top.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the questions could not be asked.
         """
         self.check()
         session = self._session()
-        questions = questions_for(self, fit_texts(self, session, triplets))
-        found = session.journal.replies(list(questions))
-        left = [q for key, q in questions.items() if key not in found]
-        counts = {"questions": len(questions), "cached": len(found), "calls": len(left)}
+        wanted, usual = _wanted(self, questions, kind)
+        found = session.journal.replies(list(wanted))
+        left = [q for key, q in wanted.items() if key not in found]
+        counts = {"questions": len(wanted), "cached": len(found), "calls": len(left)}
         pace = session.journal.pace() if seconds_per_answer is None else None
         spent = session.journal.spent(session.ledger)
-        return counts | look_ahead(left, self, spent, pace or seconds_per_answer)
+        pace = pace or seconds_per_answer
+        return counts | look_ahead(left, self, spent, pace, usual=usual)
 
     def read_batch(self, path: str | PathLike[str]) -> dict[str, int]:
         """Take the results of a batch into the journal.
@@ -337,8 +264,7 @@ class LLMOracle(SharesSession, BaseEstimator):
         ValueError
             If a line is no result, or the journal does not know its question.
         """
-        journal = self._session().journal
-        return read_results(path, journal, lambda reply: parse_choice(reply.text))
+        return read_results(path, self._session().journal, _answer)
 
     def check(self) -> None:
         """Check the parameters, the journal, and that the model could be asked.
@@ -365,20 +291,24 @@ class LLMOracle(SharesSession, BaseEstimator):
             the journal), ``n_failed``, ``n_open`` (in the last round, without a reply).
             Of distinct replies: ``n_usable``, ``n_neither``, ``n_unusable``,
             ``n_cut_short`` of these, ``n_first_choice`` (that name the choice *shown*
-            first), ``first_unusable_reply``. Of calls: ``n_calls``, ``n_retries``,
-            ``prompt_tokens``, ``completion_tokens`` (estimated where the server does
-            not count), ``cost``, ``seconds``. Also ``n_long_texts``,
-            ``first_failure``, ``stopped`` ("budget", "error" or None) and
-            ``preflight``.
+            first), ``n_yes`` (to a pair), ``n_sets`` and ``n_sets_unusable`` (replies
+            about sets), ``n_entities`` (texts of ``n_sets``), ``n_entities_unassigned``
+            of these, ``n_lines_unmatched`` (that are neither text nor title),
+            ``first_unusable_reply``. Of calls:
+            ``n_calls``, ``n_retries``, ``prompt_tokens``, ``completion_tokens``
+            (estimated where the server does not count), ``cost``, ``seconds``. Also
+            ``n_long_texts``, ``first_failure``, ``stopped`` ("budget", "error" or
+            None), ``preflight`` and ``preflight_pairs``.
         """
         return self._session().report()
 
-    def needs_preflight(self, triplets: Sequence[Triplet]) -> bool:
+    def needs_preflight(self, questions: Sequence[Texts]) -> bool:
         """Say whether a pilot is worth its price.
 
         Parameters
         ----------
-        triplets : sequence of (anchor, choice 1, choice 2), all str
+        questions : sequence of tuple of str
+            Triplets (anchor, choice 1, choice 2), or pairs (text, text).
 
         Returns
         -------
@@ -387,13 +317,45 @@ class LLMOracle(SharesSession, BaseEstimator):
         """
         if not self.preflight or self.scoring != "reply" or self.batch is not None:
             return False
-        session = self._session()
-        questions = questions_for(self, fit_texts(self, session, triplets))
-        n_missing = len(questions) - len(session.journal.replies(list(questions)))
+        wanted = questions_for(self, _by_length(self, questions), questions)
+        n_missing = len(wanted) - len(self._session().journal.replies(list(wanted)))
         return n_missing >= 2 * self.preflight
 
-    def _pilot(self, triplets: list[Triplet], swapped: bool) -> NDArray[np.intp]:
-        """Answer a pilot's questions in one order."""
-        ballots = ballots_for(self, triplets, (swapped,))
-        replies = replies_to(ballots, self, self._session())
-        return with_neither(count_votes(ballots, replies)[0], ballots, replies)
+
+def _wanted(
+    oracle: LLMOracle, questions: Sequence[Sequence[str]], kind: str | None
+) -> tuple[dict[str, Question], int]:
+    """Give what would be asked, by key, and how many tokens a long reply may have."""
+    if kind not in (None, "triplets", "pairs", "sets"):
+        raise ValueError(
+            "kind must be 'triplets', 'pairs', 'sets' or None, got "
+            f"{shorten(kind)} instead."
+        )
+    if kind is None and len(questions) and isinstance(questions[0], list):
+        kind = "sets"
+    if kind == "sets":
+        return Sets(oracle).wanted(questions)
+    named: dict[str, Kind] = {"triplets": Triplets(oracle), "pairs": Pairs(oracle)}
+    known = named[kind] if kind else _by_length(oracle, questions)
+    return questions_for(oracle, known, questions), UNLIMITED
+
+
+def _by_length(oracle: LLMOracle, questions: Sequence[Sequence[str]]) -> Kind:
+    """Tell triplets from pairs by the first."""
+    first = questions[0] if len(questions) else Triplets.form
+    for kind in (Triplets, Pairs):
+        if hasattr(first, "__len__") and len(first) == len(kind.form):
+            return kind(oracle)
+    raise TypeError(
+        "questions must be triplets (anchor, choice 1, choice 2) or pairs (text, "
+        f"text), or sets with kind='sets', got {shorten(first)} at index 0."
+    )
+
+
+def _answer(reply: Reply) -> int | None:
+    """Read the reply to a question of whatever kind; no reply is an answer to two.
+
+    One of several lines may be about a set, without which it cannot be read.
+    """
+    answer = max(CHOICE.parse(reply.text), YES_NO.parse(reply.text))
+    return None if answer < 0 and "\n" in reply.text.strip() else answer

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..protocols import Triplet
+from ._kinds import Texts
 
-__all__ = ["complaint", "judge_pilot", "run_pilot", "verdict"]
+__all__ = ["complaint", "judge_pair_pilot", "judge_pilot", "run_pilot", "verdict"]
 
-# Wald's sequential test between an oracle that names the same text in both orders by
-# chance alone and one that does so three times out of four, each mistake at most 2 %.
-CHANCE, SOUND, MISTAKE = 0.5, 0.75, 0.02
+# Wald's sequential test between an oracle that answers alike in both orders by chance
+# alone and one half as far from it as always: for two choices, one that names the same
+# text three times out of four. Each mistake at most 2 %.
+CHANCE, MISTAKE = 0.5, 0.02
 FEWEST_USABLE = 0.1
 # Where the verdict is open, the pilot is made larger, at most so many times, and while
 # it is a small part of what is to be asked.
@@ -26,38 +27,42 @@ NEITHER = -2
 
 
 def run_pilot(
-    triplets: Sequence[Triplet],
+    questions: Sequence[Texts],
     expected: NDArray[np.intp] | None,
     *,
     size: int,
-    ask: Callable[[list[Triplet], bool], NDArray[np.intp]],
+    ask: Callable[[list[Texts], bool], NDArray[np.intp]],
+    judge: Callable[..., dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """Put questions in both orders until it is clear whether they are understood.
 
     Parameters
     ----------
-    triplets : sequence of (anchor, choice 1, choice 2)
-        The pilot is drawn from them.
+    questions : sequence of tuple of str, of length Q
+        Triplets or pairs; the pilot is drawn from them.
     expected : ndarray of int, shape (Q,), or None
         What the embedder would answer.
     size : int
         Questions in the first pilot.
     ask : callable
-        From triplets, and whether choice 2 is shown first, to answers, with NEITHER.
+        From questions, and whether they are shown in the other order, to answers,
+        with NEITHER.
+    judge : callable, optional
+        Sums them up. None: :func:`judge_pilot`, for triplets.
 
     Returns
     -------
     report : dict
-        Of :func:`judge_pilot`.
+        Of ``judge``.
     """
     report: dict[str, Any] = {}
-    most = min(len(triplets), max(size, int(SHARE * len(triplets))))
-    drawn = np.random.RandomState(0).permutation(len(triplets))  # a fixed choice
+    most = min(len(questions), max(size, int(SHARE * len(questions))))
+    drawn = np.random.RandomState(0).permutation(len(questions))  # a fixed choice
     for growth in GROWTH:
         n = min(growth * size, most)
         rows = drawn[:n]  # a larger pilot goes on from the smaller one
-        pilot = [triplets[i] for i in rows]
-        report = judge_pilot(
+        pilot = [questions[i] for i in rows]
+        report = (judge or judge_pilot)(
             ask(pilot, False),
             ask(pilot, True),
             None if expected is None else expected[rows],
@@ -70,30 +75,43 @@ def run_pilot(
 def complaint(report: dict[str, Any], first_unusable_reply: str | None) -> str | None:
     """Say what is wrong with an oracle that shows no sense; None if nothing is."""
     n, help_ = report["n_questions"], "Try another model or wording, or order='both'."
+    of_pairs = "yes_rate" in report
     # Without any such reply, questions were not answered at all, as a budget has it.
     if report["verdict"] == "none" and first_unusable_reply is not None:
         return (
             f"The oracle gave hardly any usable answer to {n} questions put in both "
-            f"orders ({report['n_unusable']} of {2 * n} replies are no choice); the "
-            f"first such reply was {first_unusable_reply!r}. {help_}"
+            f"orders ({report['n_unusable']} of {2 * n} replies are no "
+            f"{'answer' if of_pairs else 'choice'}); the first such reply was "
+            f"{first_unusable_reply!r}. {help_}"
         )
-    if report["verdict"] == "chance":
-        return (
-            f"The oracle is not better than chance: asked {n} questions in both "
-            f"orders, it names another text in {report['flip_rate']:.0%} of them, and "
-            f"the choice shown first in {report['first_choice_rate']:.0%} of its "
-            f"replies. {help_}"
+    if report["verdict"] != "chance":
+        return None
+    flipped = f"{report['flip_rate']:.0%} of them"
+    if of_pairs:
+        found = (
+            f"it gives another answer in {flipped}, and says Yes in "
+            f"{report['yes_rate']:.0%} of its replies"
         )
-    return None
+    else:
+        found = (
+            f"it names another text in {flipped}, and the choice shown first in "
+            f"{report['first_choice_rate']:.0%} of its replies"
+        )
+    return (
+        f"The oracle is not better than chance: asked {n} questions in both orders, "
+        f"{found}. {help_}"
+    )
 
 
-def verdict(n_same: int, n_flipped: int) -> str:
+def verdict(n_same: int, n_flipped: int, chance: float = CHANCE) -> str:
     """Tell sense from chance.
 
     Parameters
     ----------
     n_same, n_flipped : int
-        Questions to which both orders brought the same text, and the other one.
+        Questions to which both orders brought the same answer, and another one.
+    chance : float in (0, 1], default=0.5
+        How often they bring the same by chance.
 
     Returns
     -------
@@ -105,8 +123,10 @@ def verdict(n_same: int, n_flipped: int) -> str:
     >>> verdict(27, 3), verdict(15, 15), verdict(0, 30), verdict(20, 10)
     ('sound', 'chance', 'chance', 'open')
     """
-    evidence = n_same * math.log(SOUND / CHANCE)
-    evidence += n_flipped * math.log((1 - SOUND) / (1 - CHANCE))
+    if chance == 1.0 and n_same:
+        return "sound"  # one answer to everything contradicts itself nowhere
+    # Likelihoods under (1 + chance) / 2 against those under chance.
+    evidence = n_same * math.log((1 + chance) / (2 * chance)) - n_flipped * math.log(2)
     threshold = math.log((1 - MISTAKE) / MISTAKE)
     if abs(evidence) < threshold:
         return "open"
@@ -158,6 +178,57 @@ def judge_pilot(
         "first_choice_rate": _share(shown_first),
         "embedder_agreement": agreement,
         "verdict": "none" if few else verdict(same, flipped),
+    }
+
+
+def judge_pair_pilot(
+    given: NDArray[np.intp],
+    swapped: NDArray[np.intp],
+    expected: Sequence[int] | NDArray[np.intp] | None = None,
+) -> dict[str, Any]:
+    """Sum up pairs that were put in both orders.
+
+    Parameters
+    ----------
+    given, swapped : ndarray of int, shape (n,)
+        Answers with the texts in the order given and the other way round: 1 same, 0
+        different, -1 no usable answer.
+    expected : array-like of int, shape (n,), optional
+        What the embedder would answer.
+
+    Returns
+    -------
+    report : dict
+        ``n_questions``; of twice as many replies, ``n_unusable`` that are no answer;
+        ``flip_rate``, how often the other order brings the other answer;
+        ``yes_rate``, of the usable replies; ``embedder_agreement``; and ``verdict``.
+
+    Notes
+    -----
+    Who says Yes to one pair in ten at random contradicts himself no more than 18 times
+    in 100, so chance is what the rate of Yes makes it. Who gives one answer to
+    everything contradicts himself nowhere: that is "sound" here, and for the criterion
+    to explain.
+    """
+    both = (given >= 0) & (swapped >= 0)
+    same = int(np.count_nonzero(given[both] == swapped[both]))
+    flipped = int(np.count_nonzero(both)) - same
+    usable = np.concatenate([given, swapped])
+    agreement = None
+    if expected is not None:
+        twice = np.concatenate([np.asarray(expected)] * 2)
+        agreement = _share((usable == twice)[usable >= 0])
+    usable = usable[usable >= 0]
+    few = len(usable) < max(1.0, FEWEST_USABLE * 2 * len(given))
+    yes = _share(np.concatenate([given[both], swapped[both]]) == 1) or 0.0
+    chance = yes**2 + (1 - yes) ** 2
+    return {
+        "n_questions": len(given),
+        "n_unusable": 2 * len(given) - len(usable),
+        "flip_rate": flipped / (same + flipped) if same + flipped else None,
+        "yes_rate": _share(usable == 1),
+        "embedder_agreement": agreement,
+        "verdict": "none" if few else verdict(same, flipped, chance),
     }
 
 

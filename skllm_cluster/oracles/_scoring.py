@@ -14,30 +14,34 @@ from numpy.typing import NDArray
 
 from .._validation import shorten
 from ..protocols import Triplet
+from ._kinds import Request
 from ._prompts import needs_fence, nouns, triplet_prompt
 
 __all__ = [
     "first_choice_probability",
+    "no_score",
     "option_requests",
     "pmi_requests",
     "score_requests",
     "score_triplets",
+    "yes_no_requests",
 ]
 
-Request = tuple[str, str]
 Values = Mapping[Request, float]
 Nouns = str | tuple[str, str]
 
-_OPTIONS = ("Choice 1", "Choice 2")
+_CHOICES = ("Choice 1", "Choice 2")
 
 
-def option_requests(prompt: str) -> list[Request]:
+def option_requests(prompt: str, options: tuple[str, str] = _CHOICES) -> list[Request]:
     r"""Ask how likely each of the two replies to a prompt is.
 
     Parameters
     ----------
     prompt : str
-        Of :func:`triplet_prompt`.
+        Such as one of :func:`triplet_prompt`.
+    options : tuple of (str, str), default=("Choice 1", "Choice 2")
+        The replies.
 
     Returns
     -------
@@ -48,7 +52,58 @@ def option_requests(prompt: str) -> list[Request]:
     >>> option_requests("1 or 2?")
     [('1 or 2?\n\n', 'Choice 1'), ('1 or 2?\n\n', 'Choice 2')]
     """
-    return [(f"{prompt}\n\n", option) for option in _OPTIONS]
+    return [(f"{prompt}\n\n", option) for option in options]
+
+
+def yes_no_requests(prompts: Sequence[str]) -> list[Request]:
+    r"""Ask how likely "Yes" and "No" are as replies to the prompts of a pair.
+
+    Parameters
+    ----------
+    prompts : sequence of str
+        With the texts in the one order and in the other.
+
+    Returns
+    -------
+    requests : list of (context, continuation)
+
+    Examples
+    --------
+    >>> yes_no_requests(["Same?"])
+    [('Same?\n\n', 'Yes'), ('Same?\n\n', 'No')]
+    """
+    return [r for prompt in prompts for r in option_requests(prompt, ("Yes", "No"))]
+
+
+def no_score(prompts: Sequence[str], values: Values) -> float:
+    r"""Say how probable it is that two texts do not belong together.
+
+    Parameters
+    ----------
+    prompts : sequence of str
+        With the texts in the one order and in the other.
+    values : mapping
+        log p(continuation | context) in nats for each of :func:`yes_no_requests`.
+
+    Returns
+    -------
+    no : float in [0, 1]
+        By the mean of the log-odds. 0.5 if a likelihood is no finite number.
+
+    Notes
+    -----
+    The order of the texts does not count. What a model prefers to say whatever it is
+    asked does not cancel here, as it does with two choices.
+
+    Examples
+    --------
+    >>> values = {("Same?\n\n", "Yes"): -3.0, ("Same?\n\n", "No"): -1.0}
+    >>> round(no_score(["Same?"], values), 2)
+    0.88
+    """
+    found = [values[request] for request in yes_no_requests(prompts)]
+    odds = [no - yes for yes, no in zip(found[::2], found[1::2], strict=True)]
+    return first_choice_probability(sum(odds) / len(odds))
 
 
 def pmi_requests(

@@ -15,8 +15,8 @@ from ..journal import AnswerJournal
 from ..protocols import Reply
 from ._batch import write_questions
 from ._calling import Outcome, Question, Terms, call_all
+from ._parsing import CHOICE, Reading, Tally
 from ._progress import Progress
-from ._prompts import parse_choice, says_neither
 
 __all__ = ["OracleError", "Session", "SharesSession"]
 
@@ -69,11 +69,18 @@ class Session:
             "n_neither": 0,
             "n_cut_short": 0,
             "n_first_choice": 0,
+            "n_yes": 0,
+            "n_sets": 0,
+            "n_sets_unusable": 0,
+            "n_entities": 0,
+            "n_entities_unassigned": 0,
+            "n_lines_unmatched": 0,
             "n_long_texts": 0,
             "first_unusable_reply": None,
             "first_failure": None,
             "stopped": None,
             "preflight": None,
+            "preflight_pairs": None,
             "seconds": 0.0,
             **dict.fromkeys(_SUMS, 0),
         }
@@ -84,6 +91,8 @@ class Session:
         complete: Callable[[str], object],
         terms: Terms,
         *,
+        reading: Reading = CHOICE,
+        tally: Tally | None = None,
         replay: bool = False,
         batch: Any = None,
         verbose: int = 0,
@@ -96,6 +105,11 @@ class Session:
             By key.
         complete : callable
         terms : Terms
+        reading : Reading, default=CHOICE
+            How the replies are read, to count them.
+        tally : callable, optional
+            Counts replies that cannot be read without their question, in place of
+            ``reading``; the journal then keeps no answer beside a reply.
         replay : bool, default=False
             Whether the journal has to have all answers.
         batch : path, optional
@@ -122,13 +136,14 @@ class Session:
                 with Progress(len(questions), verbose) as progress:
                     call_all(
                         list(questions.values()), complete, self.journal, terms,
-                        parse=_parsed, progress=progress, outcome=outcome,
+                        parse=lambda r: None if tally else reading.parse(r.text),
+                        progress=progress, outcome=outcome,
                     )  # fmt: skip
         except Exception as error:
             _note(error, outcome, len(questions), self.journal)
             raise
         finally:
-            self._count(outcome, questions)
+            self._count(outcome, questions, reading, tally)
         _tell(outcome, len(questions), batch)
         if verbose:
             _log.info("%s", _summary(outcome, len(questions)))
@@ -160,34 +175,33 @@ class Session:
         with self._lock:
             return dict(self._counts)
 
-    def _count(self, outcome: Outcome, questions: Mapping[str, Question]) -> None:
+    def _count(
+        self,
+        outcome: Outcome,
+        questions: Mapping[str, Question],
+        reading: Reading = CHOICE,
+        tally: Tally | None = None,
+    ) -> None:
         # After an interrupt, calls under way may still bring replies.
         replies = dict(outcome.replies)
         with self._lock:
             # A question may come again, in the preflight, the bulk and another fit.
             fresh = {k: r for k, r in replies.items() if k not in self._seen}
-            choices = {key: parse_choice(reply.text) for key, reply in fresh.items()}
-            unusable = [
-                fresh[key]
-                for key, choice in choices.items()
-                if choice < 0 and not says_neither(fresh[key].text)
-            ]
-            n_chosen = sum(choice >= 0 for choice in choices.values())
+            found, unusable = tally(fresh) if tally else reading.tally(fresh)
             self._seen.update(fresh)
             counts = self._counts
             counts["n_asked"] += len(replies) - outcome.n_cached
             counts["n_cached"] += outcome.n_cached
             counts["n_failed"] += len(outcome.failed)
             counts["n_open"] = len(questions) - len(replies)
-            counts["n_usable"] += n_chosen
             counts["n_unusable"] += len(unusable)
-            counts["n_neither"] += len(fresh) - n_chosen - len(unusable)
             counts["n_cut_short"] += sum(r.finish_reason == "length" for r in unusable)
-            counts["n_first_choice"] += sum(c == 0 for c in choices.values())
+            for name, number in found.items():
+                counts[name] += number
             counts["seconds"] += outcome.seconds
             counts["stopped"] = outcome.stopped
-            for name in _SUMS:
-                counts[name] += getattr(outcome, name)
+            for sum_ in _SUMS:
+                counts[sum_] += getattr(outcome, sum_)
             if unusable and counts["first_unusable_reply"] is None:
                 first = unusable[0]
                 counts["first_unusable_reply"] = first.text or _silence(first)
@@ -223,10 +237,6 @@ class SharesSession:
         self._session()  # which names the ledger
         state: dict[str, Any] = super().__getstate__()  # type: ignore[assignment]
         return {name: value for name, value in state.items() if name != "_shared"}
-
-
-def _parsed(reply: Reply) -> int:
-    return parse_choice(reply.text)
 
 
 def _silence(reply: Reply) -> str:
@@ -280,7 +290,7 @@ def _tell(outcome: Outcome, n_questions: int, batch: Any) -> None:
         )
     else:
         return
-    warnings.warn(said, UserWarning, stacklevel=5)
+    warnings.warn(said, UserWarning, stacklevel=6)
 
 
 def _summary(outcome: Outcome, n_questions: int) -> str:

@@ -9,7 +9,14 @@ from typing import Any
 
 from .._validation import check_number, shorten
 from ._calling import Question, Terms
-from ._prompts import check_template, nouns, token_bound, token_range
+from ._prompts import (
+    check_demonstrations,
+    check_pair_template,
+    check_template,
+    nouns,
+    token_bound,
+    token_range,
+)
 
 __all__ = ["check_prices", "check_settings", "limits_of", "look_ahead", "terms_of"]
 
@@ -122,8 +129,12 @@ def look_ahead(
     oracle: Any,
     spent: Mapping[str, float],
     seconds_per_answer: float | None,
+    *,
+    usual: int = UNLIMITED,
 ) -> dict[str, Any]:
     """Say what it would take to ask these questions, if no attempt fails.
+
+    A reply whose length nothing limits is taken for ``usual`` tokens.
 
     Returns
     -------
@@ -131,14 +142,14 @@ def look_ahead(
         ``tokens``, ``cost``, ``minutes``, ``within_budget``: see
         :meth:`LLMOracle.plan`.
     """
-    n, most = len(questions), _reply_tokens(oracle.complete)
+    n, most = len(questions), _reply_tokens(oracle.complete, usual)
     ranges = [token_range(question.prompt) for question in questions]
     prompt = (sum(r[0] for r in ranges), sum(r[1] + TEMPLATE for r in ranges))
     if oracle.scoring != "reply":  # nothing is said, and one after the other
         most, n_jobs = 0, 1
     else:
         n_jobs = oracle.n_jobs
-    reply = (0 if most == 0 else n, n * (UNLIMITED if most is None else most))
+    reply = (0 if most == 0 else n, n * (usual if most is None else most))
     tokens = (prompt[0] + reply[0], prompt[1] + reply[1])
     of_prompt, of_reply = check_prices(oracle.prices)
     cost = tuple(
@@ -183,12 +194,7 @@ def check_settings(oracle: Any) -> None:
             f"{type(oracle.complete).__name__} instead. For the name of a model: "
             "LLMOracle(OpenAIChat(name))."
         )
-    if not isinstance(oracle.perspective, str) or not oracle.perspective.strip():
-        raise ValueError(
-            "perspective must be a str that says something, got "
-            f"{shorten(oracle.perspective)} instead."
-        )
-    nouns(oracle.texts)
+    _check_words(oracle)
     for name, allowed in _CHOICES.items():
         value = getattr(oracle, name)
         if value not in allowed:
@@ -201,11 +207,29 @@ def check_settings(oracle: Any) -> None:
         check_number(oracle, name, kind=Real, low=0, closed="neither", optional=True)
     check_number(oracle, "max_retry_seconds", kind=Real, low=0)
     check_number(oracle, "min_confidence", kind=Real, low=0.5, high=1, closed="both")
-    if oracle.template is not None:
-        check_template(oracle.template)
     check_prices(oracle.prices)
     limits_of(oracle.budget, oracle.prices, oracle.complete)
     _check_scoring(oracle)
+
+
+def _check_words(oracle: Any) -> None:
+    if not isinstance(oracle.perspective, str) or not oracle.perspective.strip():
+        raise ValueError(
+            "perspective must be a str that says something, got "
+            f"{shorten(oracle.perspective)} instead."
+        )
+    nouns(oracle.texts)
+    if oracle.template is not None:
+        check_template(oracle.template)
+    examples = check_demonstrations(oracle.demonstrations)
+    if oracle.pair_template is None:
+        return
+    if "demonstrations" not in check_pair_template(oracle.pair_template) and examples:
+        raise ValueError(
+            f"pair_template has no field {{demonstrations}}, so the {len(examples)} "
+            "demonstrations would not be shown. Add the field, or set "
+            "demonstrations=()."
+        )
 
 
 def _check_scoring(oracle: Any) -> None:
@@ -232,9 +256,9 @@ def _is_number(value: Any) -> bool:
     return not isinstance(value, bool) and isinstance(value, Real)
 
 
-def _reply_tokens(complete: Any) -> int | None:
-    """Most tokens of a reply; None if nothing limits them."""
-    most = getattr(complete, "max_tokens", UNLIMITED)
+def _reply_tokens(complete: Any, usual: int = UNLIMITED) -> int | None:
+    """Most tokens of a reply; None without a limit, ``usual`` if that is not told."""
+    most = getattr(complete, "max_tokens", usual)
     if most is None:
         body = getattr(complete, "extra_body", None) or {}
         most = body.get("max_completion_tokens", body.get("max_tokens"))

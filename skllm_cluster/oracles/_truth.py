@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from numbers import Real
 from typing import Any
 
@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 
-from .._validation import as_texts, is_unlabelled, shorten
-from ..protocols import Triplet
+from .._validation import shorten
+from ..protocols import Pair, Triplet
 from ._prompts import keyed_uniform
+from ._truth_sets import LabelsSets, gather, gather_sets, known
 
 __all__ = ["TruthOracle"]
 
@@ -22,7 +23,7 @@ _UNDETERMINED = ("abstain", "random")
 _SEEDING = threading.Lock()  # two threads must not draw two seeds for one oracle
 
 
-class TruthOracle(BaseEstimator):
+class TruthOracle(LabelsSets, BaseEstimator):
     """Answer from known labels: **simulates** an LLM, and asks none.
 
     For examples, tests, and to see how far perfect or noisy answers would get you.
@@ -36,15 +37,18 @@ class TruthOracle(BaseEstimator):
     labels : sequence of hashable, of the same length
         Label of each text; -1, None and NaN mean unknown. A text may occur several
         times with different labels, as in real corpora: it then has them all.
+    groups : sequence of int, of the same length, optional
+        Equal numbers form one set. Labels are then compared within a set only, and
+        whole sets are all that is answered; see :meth:`from_sets`.
     accuracy : float in [0, 1], default=1.0
         Probability that a question that the labels determine is answered truly.
     undetermined : {"abstain", "random"}, default="abstain"
         What is answered if the labels do not determine an answer: -1, or the throw
-        of a fair coin.
+        of a fair coin. In sets, always -1.
     doubts : bool, default=False
-        Whether some answers are more doubtful than others, and
-        :meth:`judge_triplets` says which. Needs an ``accuracy`` of at least 0.5, which
-        is then that of all answers together.
+        Whether some answers are more doubtful than others (not in sets), and
+        :meth:`judge_triplets` and :meth:`judge_pairs` say which. Needs an ``accuracy``
+        of at least 0.5, which is then that of all answers together.
     random_state : int, RandomState instance or None, default=None
         Seeds the wrong answers and the coin. None draws a seed once per oracle.
 
@@ -55,13 +59,16 @@ class TruthOracle(BaseEstimator):
     Notes
     -----
     A triplet is determined if all three labels are known and exactly one of the two
-    choices shares the anchor's. Two texts share a label if any of theirs is the same.
+    choices shares the anchor's. A pair is determined if both labels are known. Two
+    texts share a label if any of theirs is the same. In a set, a text that has several
+    belongs to none of its clusters.
 
     Errors belong to questions, not to calls: the same question, in either order of
-    the choices, in any batch or thread, gets the answer that names the same text.
-    Asking again therefore does not average the errors out, as it would not with a
-    model that misunderstands a text. Unlike a real model's, the errors do not depend
-    on how hard the question is, and no position is preferred.
+    the choices or of the pair, in any batch or thread, gets the answer that says the
+    same. The errors in pairs and in triplets are independent. Asking again therefore
+    does not average the errors out, as it would not with a model that misunderstands a
+    text. Unlike a real model's, the errors do not depend on how hard the question is,
+    and no position is preferred.
 
     With ``doubts``, each question has a probability of a true answer of its own, drawn
     evenly from the widest interval around ``accuracy`` within [0.5, 1]: from 0.5 to 1
@@ -80,6 +87,10 @@ class TruthOracle(BaseEstimator):
     ... )
     >>> oracle.answer_triplets([("card lost", "top-up failed", "where is my card")])
     array([1])
+    >>> oracle.answer_pairs(
+    ...     [("card lost", "where is my card"), ("card lost", "top-up failed")]
+    ... )
+    array([1, 0])
     """
 
     def __init__(
@@ -87,6 +98,7 @@ class TruthOracle(BaseEstimator):
         texts: Sequence[str],
         labels: Sequence[Hashable],
         *,
+        groups: Sequence[int] | None = None,
         accuracy: float = 1.0,
         undetermined: str = "abstain",
         doubts: bool = False,
@@ -94,6 +106,7 @@ class TruthOracle(BaseEstimator):
     ):
         self.texts = texts
         self.labels = labels
+        self.groups = groups
         self.accuracy = accuracy
         self.undetermined = undetermined
         self.doubts = doubts
@@ -150,16 +163,70 @@ class TruthOracle(BaseEstimator):
         >>> answers, confidence.round(2)
         (array([0]), array([0.65]))
         """
+        return self._judge(triplets, self._judge_triplet)
+
+    def answer_pairs(self, pairs: Sequence[Pair]) -> NDArray[np.intp]:
+        """Say whether two texts share a label.
+
+        Parameters
+        ----------
+        pairs : sequence of (text, text), all str, of length P
+
+        Returns
+        -------
+        answers : ndarray of int, shape (P,)
+            1 if they do, 0 if they do not, -1 for no answer. Simulated.
+
+        Raises
+        ------
+        ValueError
+            If a text is not among ``texts``, or a parameter is not valid.
+        """
+        return self.judge_pairs(pairs)[0]
+
+    def judge_pairs(
+        self, pairs: Sequence[Pair]
+    ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+        """Answer as :meth:`answer_pairs` does, and say how sure each answer is.
+
+        Parameters
+        ----------
+        pairs : sequence of (text, text), all str, of length P
+
+        Returns
+        -------
+        answers : ndarray of int, shape (P,)
+            1 if they share a label, 0 if they do not, -1 for no answer. Simulated.
+        confidence : ndarray of shape (P,)
+            As that of :meth:`judge_triplets`.
+
+        Raises
+        ------
+        ValueError
+            If a text is not among ``texts``, or a parameter is not valid.
+        """
+        return self._judge(pairs, self._judge_pair)
+
+    def _judge(
+        self,
+        questions: Sequence[tuple[str, ...]],
+        judge: Callable[..., tuple[int, float]],
+    ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
         self._check_parameters()
+        if self.groups is not None:
+            raise ValueError(
+                "With groups, labels are compared within a set, so TruthOracle answers "
+                "sets alone. For triplets and pairs leave groups out."
+            )
         labels_of, seed = self._lookup(), self._seed()
-        judged = [self._judge(labels_of, seed, *triplet) for triplet in triplets]
-        answers = np.array([answer for answer, _ in judged], dtype=np.intp)  # (Q,)
+        judged = [judge(labels_of, seed, *question) for question in questions]
+        answers = np.array([answer for answer, _ in judged], dtype=np.intp)
         confidence = np.array([sure for _, sure in judged], dtype=np.float64)
         if not self.doubts:
             confidence[:] = np.nan
         return answers, confidence
 
-    def _judge(
+    def _judge_triplet(
         self,
         labels_of: dict[str, frozenset[Hashable]],
         seed: int,
@@ -167,21 +234,45 @@ class TruthOracle(BaseEstimator):
         first: str,
         second: str,
     ) -> tuple[int, float]:
-        ours, *theirs = (_known(labels_of, text) for text in (anchor, first, second))
+        ours, *theirs = (known(labels_of, text) for text in (anchor, first, second))
         shared = [not ours.isdisjoint(labels) for labels in theirs]
-        uniform = keyed_uniform(seed, "truth", anchor, first, second)
-        if ours and all(theirs) and shared[0] != shared[1]:
+        determined = ours and all(theirs) and shared[0] != shared[1]
+        # The coin names a text, not a position, so swapping the choices swaps it.
+        heads, tails = (int(text != first) for text in sorted((first, second)))
+        return self._say(
+            int(shared[1]) if determined else None,
+            (heads, tails),
+            lambda purpose: keyed_uniform(seed, purpose, anchor, first, second),
+        )
+
+    def _judge_pair(
+        self,
+        labels_of: dict[str, frozenset[Hashable]],
+        seed: int,
+        first: str,
+        second: str,
+    ) -> tuple[int, float]:
+        one, two = (known(labels_of, text) for text in (first, second))
+        return self._say(
+            int(not one.isdisjoint(two)) if one and two else None,
+            (1, 0),
+            lambda purpose: keyed_uniform(seed, f"pair {purpose}", "", first, second),
+        )
+
+    def _say(
+        self, truth: int | None, coin: tuple[int, int], draw: Callable[[str], float]
+    ) -> tuple[int, float]:
+        """Say the truth, or err by the chance that the question carries."""
+        if truth is not None:
             sure = self.accuracy
             if self.doubts:
                 # Another draw than the one that decides whether the answer errs.
-                place = 2 * keyed_uniform(seed, "doubt", anchor, first, second) - 1
+                place = 2 * draw("doubt") - 1
                 sure += place * min(1 - self.accuracy, self.accuracy - 0.5)
-            return int(shared[1]) ^ int(uniform < 1 - sure), sure
+            return truth ^ int(draw("truth") < 1 - sure), sure
         if self.undetermined == "abstain":
             return -1, np.nan
-        # The coin names a text, not a position, so swapping the choices swaps it.
-        named = min(first, second) if uniform < 0.5 else max(first, second)
-        return int(named != first), 0.5
+        return coin[int(draw("truth") >= 0.5)], 0.5
 
     def _check_parameters(self) -> None:
         accuracy: Any = self.accuracy
@@ -200,19 +291,17 @@ class TruthOracle(BaseEstimator):
                 f"{shorten(self.undetermined)} instead."
             )
 
-    def _lookup(self) -> dict[str, frozenset[Hashable]]:
-        """Return the labels of each text, gathered once for the given parameters."""
+    def _lookup(self) -> Any:
+        """Return what is known of each text, or set, gathered once for these labels."""
+        given = (self.texts, self.labels, self.groups)
         cached: Any = self.__dict__.get("_cached")
-        if (
-            cached is None
-            or cached[0] is not self.texts
-            or cached[1] is not self.labels
+        if cached is None or any(
+            a is not b for a, b in zip(cached[:3], given, strict=True)
         ):
+            table = gather(*given[:2]) if self.groups is None else gather_sets(*given)
             # One assignment: another thread sees the old table or the new one.
-            cached = (self.texts, self.labels, _gather(self.texts, self.labels))
-            self._cached = cached
-        table: dict[str, frozenset[Hashable]] = cached[2]
-        return table
+            cached = self._cached = (*given, table)
+        return cached[-1]
 
     def _seed(self) -> int:
         with _SEEDING:
@@ -230,36 +319,3 @@ class TruthOracle(BaseEstimator):
         # The drawn seed stays: a copy in another process must answer the same.
         state: dict[str, Any] = super().__getstate__()
         return {name: value for name, value in state.items() if name != "_cached"}
-
-
-def _known(labels_of: dict[str, frozenset[Hashable]], text: str) -> frozenset[Hashable]:
-    try:
-        return labels_of[text]
-    except KeyError:
-        raise ValueError(
-            f"TruthOracle does not know the text {shorten(text)}. Build it with every "
-            "text that may be asked about: TruthOracle(texts, labels)."
-        ) from None
-
-
-def _gather(texts: Any, labels: Any) -> dict[str, frozenset[Hashable]]:
-    """Collect the known labels of each text."""
-    known_texts = as_texts(texts, "texts")
-    values = labels.tolist() if hasattr(labels, "tolist") else list(labels)
-    if len(values) != len(known_texts):
-        raise ValueError(
-            f"labels must have one label per text, {len(known_texts)}, got "
-            f"{len(values)} instead."
-        )
-    gathered: dict[str, set[Hashable]] = {}
-    for i, (text, label) in enumerate(zip(known_texts, values, strict=True)):
-        mine = gathered.setdefault(text, set())
-        try:
-            if not is_unlabelled(label):
-                mine.add(label)  # hashes it
-        except TypeError:
-            raise TypeError(
-                f"labels must be hashable, got {type(label).__name__} at index {i}: "
-                f"{shorten(label)}."
-            ) from None
-    return {text: frozenset(mine) for text, mine in gathered.items()}

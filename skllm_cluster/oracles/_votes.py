@@ -6,35 +6,40 @@ import math
 from collections.abc import Sequence
 
 from ..protocols import Reply
-from ._prompts import choice_probability, parse_choice
+from ._parsing import CHOICE, Reading
 
 __all__ = ["combine", "vote"]
 
 
-def vote(reply: Reply | None, *, swapped: bool) -> tuple[int, float]:
+def vote(
+    reply: Reply | None, *, swapped: bool, reading: Reading = CHOICE
+) -> tuple[int, float]:
     """Read one reply.
 
     Parameters
     ----------
     reply : Reply or None
     swapped : bool
-        Whether the second choice was shown first.
+        Whether the texts were shown in the other order than given.
+    reading : Reading, default=CHOICE
+        How.
 
     Returns
     -------
     answer : int
-        0 for the first choice as given, 1 for the second, -1 for no usable answer.
+        0 or 1, as of the order given, -1 for no usable answer.
     probability : float
-        Of the first choice as given, from the model's own log-probabilities; NaN
-        where there are none.
+        Of the answer 0 as of the order given, from the model's own log-probabilities;
+        NaN where there are none.
     """
-    shown = -1 if reply is None else parse_choice(reply.text)
+    shown = -1 if reply is None else reading.parse(reply.text)
     if reply is None or shown < 0:
         return -1, math.nan
-    first = choice_probability(reply)
-    if first is None:
-        return shown ^ int(swapped), math.nan
-    return shown ^ int(swapped), 1 - first if swapped else first
+    turned = swapped and reading.names_places
+    of_0 = reading.probability(reply)
+    if of_0 is None:
+        return shown ^ int(turned), math.nan
+    return shown ^ int(turned), 1 - of_0 if turned else of_0
 
 
 def combine(

@@ -2,85 +2,22 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from sklearn.utils.validation import column_or_1d
+from numpy.typing import NDArray
 
-from ._validation import is_unlabelled, tells_confidence
-from .metrics import calibration_table
-from .protocols import Triplet
+from ..metrics import calibration_table
+from ..protocols import Triplet
+from ._common import judged, warn_if_useless
 
 __all__ = [
     "ask_triplets",
-    "check_labels",
-    "check_oracle",
     "check_triplets",
     "chosen_first",
     "plan_triplets",
 ]
-
-
-def check_oracle(oracle: Any, random_state: Any = 0) -> None:
-    """Check that an oracle can answer triplets, before it is asked.
-
-    Raises
-    ------
-    TypeError
-        If it has no method ``answer_triplets``.
-
-    Warns
-    -----
-    UserWarning
-        If it keeps answers that another fit would not ask for.
-    """
-    if not callable(getattr(oracle, "answer_triplets", None)):
-        raise TypeError(
-            f"{type(oracle).__name__} cannot answer triplets: it has no method "
-            "'answer_triplets'. Use an oracle such as LLMOracle, or oracle=None to "
-            "cluster without questions."
-        )
-    if callable(getattr(oracle, "check", None)):
-        oracle.check()
-    if getattr(oracle, "journal", None) is not None and random_state is None:
-        warnings.warn(
-            "The oracle keeps answers, but with random_state=None every fit draws "
-            "other questions, for which they are of no use. Set random_state=0, or any "
-            "other number.",
-            UserWarning,
-            stacklevel=5,
-        )
-
-
-def check_labels(y: ArrayLike | None, n: int) -> NDArray[np.intp] | None:
-    """Check known labels and number them; -1 stays -1, for unlabelled.
-
-    Raises
-    ------
-    ValueError
-        If there are not n of them.
-    """
-    if y is None:
-        return None
-    values: Any = y
-    if np.ndim(values) != 1:
-        values = column_or_1d(values)
-    labels = values.tolist() if hasattr(values, "tolist") else list(values)
-    if len(labels) != n:
-        raise ValueError(
-            f"y must have one label for each of the {n} texts (-1: unlabelled), got "
-            f"{len(labels)}."
-        )
-    names = {label for label in labels if not is_unlabelled(label)}
-    # Numbers and strings do not compare; those of one type do.
-    ordered = sorted(names, key=lambda name: (type(name).__name__, name))
-    code = {name: number for number, name in enumerate(ordered)}
-    return np.array(
-        [-1 if is_unlabelled(label) else code[label] for label in labels], dtype=np.intp
-    )
 
 
 def check_triplets(triplets: Any, n: int) -> NDArray[np.intp]:
@@ -156,8 +93,8 @@ def ask_triplets(
     if len(asked):
         questions = _in_words(texts, asked)
         _preflight(oracle, questions, None if nearer is None else nearer[~known])
-        answers[~known], confidence[~known] = _judged(oracle, questions)
-        _warn_if_useless(oracle, answers[~known])
+        answers[~known], confidence[~known] = judged(oracle, "triplets", questions)
+        warn_if_useless(oracle, "triplets", answers[~known])
         if nearer is not None and not np.isnan(confidence[~known]).all():
             agrees = np.where(answers < 0, -1, answers == nearer)[~known]
             report["calibration"] = calibration_table(confidence[~known], agrees)
@@ -239,51 +176,3 @@ def _preflight(
     needed = getattr(oracle, "needs_preflight", None)
     if callable(needed) and needed(questions):
         oracle.preflight_triplets(questions, nearer)
-
-
-def _judged(
-    oracle: Any, questions: list[Triplet]
-) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    if not tells_confidence(oracle):
-        answers = _checked(oracle, oracle.answer_triplets(questions), len(questions))
-        return answers, np.full(len(questions), np.nan)
-    found, sure = oracle.judge_triplets(questions)
-    answers = _checked(oracle, found, len(questions))
-    confidence = np.asarray(sure, dtype=np.float64)
-    if confidence.shape != answers.shape or (confidence > 1).any():
-        raise ValueError(
-            f"{type(oracle).__name__}.judge_triplets must return a confidence of at "
-            f"most 1, or NaN, for each of {len(questions)} questions, got an array of "
-            f"shape {confidence.shape} with values such as "
-            f"{confidence.ravel()[:5].tolist()}."
-        )
-    # Who finds the other choice likelier than its own answer knows nothing.
-    return answers, np.maximum(confidence, 0.5)  # NaN stays
-
-
-def _checked(oracle: Any, answers: Any, n: int) -> NDArray[np.intp]:
-    found = np.asarray(answers)
-    if found.shape != (n,) or not np.isin(found, (-1, 0, 1)).all():
-        raise ValueError(
-            f"{type(oracle).__name__}.answer_triplets must return one of -1, 0 and 1 "
-            f"for each of {n} questions, got an array of shape {found.shape} with "
-            f"values such as {found.ravel()[:5].tolist()}."
-        )
-    return found.astype(np.intp)
-
-
-def _warn_if_useless(oracle: Any, answers: NDArray[np.intp]) -> None:
-    unusable = int((answers < 0).sum())
-    if unusable <= 0.95 * len(answers):
-        return
-    said = oracle.report() if callable(getattr(oracle, "report", None)) else {}
-    if said.get("n_open"):
-        return  # not asked yet, which the oracle has told
-    first = said.get("first_unusable_reply")
-    example = f"; the first such reply was {first!r}" if first is not None else ""
-    warnings.warn(
-        f"The oracle gave no usable answer to {unusable:,} of {len(answers):,} triplets"
-        f"{example}. Check the perspective, or try another model.",
-        UserWarning,
-        stacklevel=4,
-    )

@@ -1,4 +1,4 @@
-"""Losses over embeddings, and what an answer counts in them."""
+"""The loss of triplets that an oracle answered, and what an answer counts in it."""
 
 from __future__ import annotations
 
