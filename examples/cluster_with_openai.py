@@ -7,8 +7,9 @@ r"""Cluster texts with a real LLM, behind any server that speaks OpenAI's protoc
 
 groups the 600 messages that ship with the library; ``--file texts.txt`` takes your own,
 one text a line. Servers on your own machine need no key. 1,024 questions of about 90
-tokens are asked, unless ``--questions`` says otherwise. Their answers are kept in
-``--journal``: run the same again, and nothing is asked; ``--plan`` asks nothing at all.
+tokens are asked, unless ``--questions`` says otherwise, and up to 594 more for the
+number of clusters, unless ``--clusters`` does. Their answers are kept in ``--journal``:
+run the same again, and nothing is asked; ``--plan`` asks nothing at all.
 """
 
 import argparse
@@ -59,7 +60,8 @@ def parse():
                         help="what to group by: topic, mood, intent, ...")  # fmt: skip
     parser.add_argument("--texts", default="customer messages",
                         help="what the texts are, in the plural")  # fmt: skip
-    parser.add_argument("--clusters", type=int, default=8)
+    parser.add_argument("--clusters", type=int,
+                        help="how many; without it the model is asked")  # fmt: skip
     parser.add_argument("--questions", type=int, default=1024)
     parser.add_argument("--concurrency", type=int, default=16)
     parser.add_argument("--journal", default="answers.db", metavar="FILE",
@@ -110,6 +112,11 @@ def main():
     guard = clusterer.guard_report_["rounds"][0]
     print("The answers", "changed" if guard["kept"] else "did not change",
           "the embedding:", guard)  # fmt: skip
+    if options.clusters is None:
+        chosen = clusterer.granularity_
+        print(f"{chosen.n_clusters_} clusters, 90 %: {chosen.interval_}; of "
+              f"{chosen.oracle_report_['usable']} answered pairs "
+              f"{chosen.oracle_report_['yes']} belong together.")  # fmt: skip
     if labels is not None:
         print("before:", clustering_scores(labels, clusterer.base_labels_))
         print("after: ", clustering_scores(labels, clusterer.labels_))

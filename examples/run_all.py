@@ -21,7 +21,7 @@ from skllm_cluster.datasets import load_support_messages
 HERE = Path(__file__).parent
 TEXTS, TOPICS = load_support_messages(return_labels="topic")
 LABEL = {" ".join(t.split()): topic for t, topic in zip(TEXTS, TOPICS, strict=True)}
-LINE = re.compile(r"^(?:Query|Choice \d): (.*)$", re.MULTILINE)
+LINE = re.compile(r"^(?:Query|Choice \d|Sentence \d): (.*)$", re.MULTILINE)
 
 
 def plain(shown):
@@ -30,7 +30,7 @@ def plain(shown):
 
 
 class SimulatedLLM(BaseHTTPRequestHandler):
-    """Answers a triplet prompt in the OpenAI protocol."""
+    """Answers prompts of triplets and pairs in the OpenAI protocol."""
 
     protocol_version = "HTTP/1.1"
     n_requests = 0
@@ -39,11 +39,11 @@ class SimulatedLLM(BaseHTTPRequestHandler):
         SimulatedLLM.n_requests += 1
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         shown = LINE.findall(body["messages"][0]["content"])
-        query, first, second = map(plain, shown)
-        same = [LABEL[query] == LABEL[choice] for choice in (first, second)]
-        reply = {(True, False): "Choice 1", (False, True): "Choice 2"}.get(
-            tuple(same), "Neither"
-        )
+        query, *others = (LABEL[plain(text)] for text in shown)
+        reply = {
+            (True,): "Yes", (False,): "No",
+            (True, False): "Choice 1", (False, True): "Choice 2",
+        }.get(tuple(query == other for other in others), "Neither")  # fmt: skip
         answer = {
             "id": "0", "object": "chat.completion", "created": 0, "model": "simulated",
             "choices": [{"index": 0, "finish_reason": "stop",

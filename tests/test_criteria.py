@@ -128,10 +128,10 @@ def slow_models(levels, answers, finest):
         counts.setdefault(step, [0, 0])[answer] += 1
     n_steps = 1 + max(*counts, round((math.log(finest) - math.log(1.5)) / 0.2))
     for bottom, height, ratio, b, place in itertools.product(
-        [0, 0.05, 0.08, 0.12, 0.16, 0.21, 0.27],
+        [0, 0.06, 0.1, 0.15, 0.2, 0.27],
         np.linspace(0.2, 1, 13),
         [(0, 0.25), (1, 0.5), (3, 0.25)],
-        np.geomspace(0.5, 12, 10),
+        np.geomspace(0.12, 12, 15),
         range(-6, n_steps + 8),
     ):
         false_no = ratio[0] * bottom
@@ -139,7 +139,7 @@ def slow_models(levels, answers, finest):
         if bottom + height > 1 + 1e-9 or not 0 < u < 1.05:
             continue
         fit = math.log(ratio[1]) + (bottom == 0) - ((u - 0.85) / 0.2) ** 2 / 2
-        fit -= math.log(1 + (math.log(b / 1.5) / 0.1) ** 2)
+        fit -= math.log(1 + (math.log(b / 1.5) / 0.2) ** 2)
         for step, (no, yes) in counts.items():
             q = bottom + height / (1 + math.exp(-b * 0.2 * (step - place)))
             q = min(max(q, 1e-4), 1 - 1e-4)
@@ -330,7 +330,8 @@ def test_an_estimate_beyond_the_range_is_said_to_be_beyond(criterion):
 
 def test_pair_match_matches_pairs_and_the_effective_number_counts_equal_classes():
     levels, answers = drawn(12)
-    match, number = (ask(criterion, levels, answers) for criterion in ESTIMATING)
+    match = ask(pair_match, levels, answers, evenness=0)
+    number = ask(effective_number, levels, answers)
     pairs = match.report["n_pairs"]
     assert match.best == K[np.argmin(np.abs(np.log(n_same_of(K) / pairs)))]
     assert number.report == match.report | {"beyond": None}
@@ -339,9 +340,23 @@ def test_pair_match_matches_pairs_and_the_effective_number_counts_equal_classes(
     assert match.best == number.best
     # Cuts with a giant cluster hold more pairs, and so do the answers then.
     giant = 600.0 - 3 * K
-    uneven = pair_match(K, levels, answers, n_same=giant**2 / 2, n_rows=600)
+    known = {"n_same": giant**2 / 2, "n_rows": 600}
+    uneven = pair_match(K, levels, answers, **known, evenness=0)
     assert abs(uneven.best - match.best) <= 2
     assert uneven.report["n_pairs"] > 2 * pairs
+    # Evenness leads from the one to the other, whose numbers are averaged.
+    equal = effective_number(K, levels, answers, **known)
+    found = [
+        pair_match(K, levels, answers, **known, evenness=w).best
+        for w in np.linspace(0, 1, 9)
+    ]
+    assert found == sorted(found, reverse=True)
+    assert (found[0], found[-1]) == (uneven.best, equal.best)
+    half = np.sqrt(uneven.best * uneven.report["effective_number"])
+    assert abs(found[4] - half) <= 1
+    for wrong in (-0.1, 1.1):
+        with pytest.raises(ValueError, match="evenness must be in"):
+            pair_match(K, levels, answers, **known, evenness=wrong)
 
 
 @pytest.mark.parametrize("factor", [2, 4])

@@ -217,7 +217,7 @@ def test_a_reply_that_was_cut_short_is_of_no_use_as_a_whole():
 
 
 @given(st.lists(st.text(), min_size=2, max_size=7), st.randoms(use_true_random=False))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_any_texts_are_labelled_as_the_model_says_in_any_order(texts, rng):
     names = {}
 

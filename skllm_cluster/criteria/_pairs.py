@@ -27,6 +27,7 @@ def pair_match(
     n_rows: int,
     weights: ArrayLike | None = None,
     flip_rate: float | None = None,
+    evenness: float = 0.25,
 ) -> Score:
     r"""Choose the cut that joins as many pairs as belong together by the answers.
 
@@ -50,6 +51,9 @@ def pair_match(
     flip_rate : float, optional
         Share of answers that are wrong, of either kind, in [0, 0.5): 0 for an oracle
         that makes no mistakes. Fitted if None.
+    evenness : float, default=0.25
+        How equal in size the classes are taken to be, in [0, 1]: for 0 as little as
+        the clusters of the cut, for 1 all of one size.
 
     Returns
     -------
@@ -88,15 +92,18 @@ def pair_match(
     and is answered "same" with probability :math:`l + (1 - l - e)\, p(s)`, where l and
     e are the rates of false "same" and of false "different". A grid of models is
     weighed by the likelihood of the answers and by a prior: slopes b near 1.5 (Cauchy
-    in log b, scale 0.1), purities u near 0.85 (scale 0.2); l is 0, or one of six values
-    from 0.05 to 0.27 of which each is a third as likely; e is 0, l or 3 l. A model
-    predicts how many pairs belong together, :math:`S = \sum_s W_s\, p(s)` with
+    in log b, scale 0.2), purities u near 0.85 (scale 0.2); l is 0, or one of five
+    values from 0.06 to 0.27 of which each is a third as likely; e is 0, l or 3 l. A
+    model predicts how many pairs belong together, :math:`S = \sum_s W_s\, p(s)` with
     :math:`W_s` the pairs of rows of level s, which the tree knows. (Within the smallest
     cut's clusters and between the largest cut's, levels are not known one by one: the
     former count as twice the largest k.) Models whose S is that of no cut in
     ``k_values`` are held for impossible; of the others, the mean of log S decides. The
-    interval is that of a normal distribution with the variance of log S and, for what
-    the answers cannot tell, a scale of 0.2.
+    clusters of that cut are more unequal in size than the classes of most corpora. So
+    its number and the :func:`effective_number` are averaged, geometrically, with the
+    weights 1 - w and w, w being the evenness. The interval is that of a normal
+    distribution with the variance of log S and, for what the answers cannot tell, a
+    scale of 0.2.
 
     No cut of the tree need be right: S does not suffer from a tree that splits classes.
     Mistakes are told from a wrong tree by the answers at the coarsest levels, where
@@ -118,11 +125,13 @@ def pair_match(
     >>> levels = np.tile(np.arange(2, 41), 5)
     >>> score = pair_match(k, levels, levels >= 10, n_same=n_same, n_rows=100)
     >>> score.best, score.interval, round(score.report["false_yes"], 2)
-    (9, (7, 14), 0.0)
+    (9, (6, 13), 0.0)
     """
     case = _Case.of(k_values, levels, answers, weights, flip_rate)
     same = _check_n_same(n_same, len(case.k), n_rows)
-    return case.match(same, same, n_rows)
+    if not 0 <= evenness <= 1:
+        raise ValueError(f"evenness must be in [0, 1], got {evenness}.")
+    return case.match(_evened(case.k, same, n_rows, evenness), same, n_rows)
 
 
 def effective_number(
@@ -259,6 +268,17 @@ class _Case(NamedTuple):
         }
         scores = -(((axis - mean) / scale) ** 2) / 2
         return Score(scores, best, (low, high), report), mean
+
+
+def _evened(k: Ints, n_same: Floats, n_rows: int, evenness: float) -> Floats:
+    """How many pairs k classes have whose sizes are so much more equal, (K,)."""
+    log_same = np.log(np.maximum(n_same, 0.5))
+    equal = np.log(n_rows**2 / (2 * n_same + n_rows))
+    # What the cuts' pairs are taken to mean, and beyond the last as for equal classes.
+    meant = (1 - evenness) * np.log(k) + evenness * equal
+    meant = np.append(meant, meant[-1] + 9)
+    log_same = np.append(log_same, log_same[-1] - 9)
+    return np.asarray(np.exp(np.interp(np.log(k), meant, log_same)))
 
 
 def _log_same(rise: Rise, k: Ints, n_same: Floats, n_rows: int) -> Floats:

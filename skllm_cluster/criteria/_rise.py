@@ -20,10 +20,10 @@ STEP, LEVEL_ONE = 0.2, np.log(1.5)
 _BELOW, _BEYOND = 6, 8
 # Grids, the same for every corpus, and priors. benchmarks/granularity.py says where
 # these were chosen.
-_SLOPES = np.geomspace(0.5, 12, 10)
+_SLOPES = np.geomspace(0.12, 12, 15)
 # Answers are held for right unless some one in twenty is wrong: where the embedding
 # hardly sees the classes, a few true "same" at coarse levels look like mistakes.
-_BOTTOMS = np.array([0, 0.05, 0.08, 0.12, 0.16, 0.21, 0.27])
+_BOTTOMS = np.array([0, 0.06, 0.1, 0.15, 0.2, 0.27])
 _HEIGHTS = np.linspace(0.2, 1, 13)
 # False "different" for each false "same", and how likely that is.
 _RATIOS, _CHANCES = np.array([0.0, 1, 3]), np.array([0.25, 0.5, 0.25])
@@ -105,8 +105,9 @@ def fit_rise(
     )
     # No mistakes at all are as likely as any rate of three on the grid.
     fit += (bottom == 0)[:, None, None]
-    # Cauchy: the trees of texts are much alike, those of clear clusters are steep.
-    fit -= np.log1p((np.log(_SLOPES / 1.5) / 0.1) ** 2)[:, None]
+    # Cauchy: the trees of texts are much alike; those of clear clusters are steep, and
+    # those of an embedding that does not see the classes flat.
+    fit -= np.log1p((np.log(_SLOPES / 1.5) / 0.2) ** 2)[:, None]
     fit += np.log(np.maximum(prior, 1e-300))[:, None, None]
     posterior = np.exp(fit - fit.max())
     return Rise(

@@ -195,7 +195,7 @@ def _forms(shown: str) -> list[str]:
 
 def _peeled(line: str) -> Iterator[str]:
     """Give a line as it is, and without one mark after the other."""
-    text = one_line(line)
+    text = line.strip()  # what is within a fence is the text's own
     yield text
     for mark in (_BULLET, _BULLET, _HEADING, _BOLD, _NUMBER):
         found = mark.match(text)
