@@ -341,7 +341,8 @@ class ClusterLLMClusterer(
             self, X, texts, default=SentenceTransformerEmbedder, at_least=at_least,
             trainer=self._adapter() if self.oracle is not None else None,
         )  # fmt: skip
-        self.__dict__.pop("embedder_", None)
+        for name in ("embedder_", "granularity_"):
+            self.__dict__.pop(name, None)
         if embedder is not None:
             self.embedder_ = embedder
         known = check_labels(y, len(Z)) if self.oracle is not None else None

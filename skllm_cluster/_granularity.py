@@ -78,7 +78,7 @@ class GranularitySelector(SharesWork, TextsOrEmbeddings, ClusterMixin, BaseEstim
         Of :func:`~skllm_cluster.hierarchy.ward_tree`, where there are many texts.
     n_demonstrations : int, default=4
         How many answered pairs are shown with every question, half of them of one
-        group; taken from ``y``, for an oracle that takes them and has none.
+        group; taken from ``y``, for an oracle that takes them and has none. Even.
     justify : bool, default=True
         Whether they give a reason, the labels, where these are str.
     random_state : int, RandomState instance or None, default=None
@@ -253,8 +253,8 @@ class GranularitySelector(SharesWork, TextsOrEmbeddings, ClusterMixin, BaseEstim
         self.criterion_report_ = score.report
         self.n_clusters_ = choose(score, *given, self.answers_)
         self.labels_ = self.tree_.cut(self.n_clusters_)
-        report = self.n_clusters_, score.report
-        logger.log(INFO if self.verbose else DEBUG, "%d clusters: %s", *report)
+        level = INFO if self.verbose else DEBUG
+        logger.log(level, "%d clusters: %s", self.n_clusters_, score.report)
         return self
 
     def check(self) -> None:
@@ -269,6 +269,8 @@ class GranularitySelector(SharesWork, TextsOrEmbeddings, ClusterMixin, BaseEstim
         check_number(self, "k_max", low=self.k_min)
         check_number(self, "pairs_per_merge", low=1)
         check_number(self, "n_demonstrations", low=0)
+        if (n := self.n_demonstrations) % 2:
+            raise ValueError(f"n_demonstrations must be even, got {n}.")
         check_number(self, "linkage_size", low=1, optional=True)
         if self._asks():
             check_oracle(self.oracle, self.random_state, kind="pairs")
@@ -348,9 +350,7 @@ class GranularitySelector(SharesWork, TextsOrEmbeddings, ClusterMixin, BaseEstim
             self, X, texts, default=SentenceTransformerEmbedder
         )
         if self._asks() and not texts:
-            raise ValueError(
-                "X holds embeddings: pass texts= to ask about, or oracle=None."
-            )
+            raise ValueError("X holds embeddings: pass texts= to ask about as well.")
         known = check_labels(y, len(Z)) if self._asks() else None
         self.__dict__.pop("embedder_", None)
         if embedder is not None:
@@ -386,7 +386,7 @@ class GranularitySelector(SharesWork, TextsOrEmbeddings, ClusterMixin, BaseEstim
         if known is not None and self.n_demonstrations:
             self.demonstrations_, shown = choose_demonstrations(
                 self.tree_.level, texts, known, y,
-                n_each=-(-self.n_demonstrations // 2), justify=self.justify, rng=rng,
+                n_each=self.n_demonstrations // 2, justify=self.justify, rng=rng,
             )  # fmt: skip
             not_asked = np.concatenate([not_asked, shown])
         pairs = (level_pairs if self.sampler is None else self.sampler)(

@@ -1,6 +1,7 @@
 """Demonstrations: of both kinds, easy, short, and never on the user's own oracle."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.base import BaseEstimator
 
@@ -49,6 +50,15 @@ def test_short_texts_are_preferred():
         sum(len(one) + len(two) for one, two, *_ in chosen(s)[0]) for s in range(99)
     ]
     assert np.mean(lengths) < 0.95 * 8 * np.mean([len(text) for text in TEXTS])
+
+
+def test_labels_may_be_a_series_with_an_index_of_its_own():
+    names = pd.Series(NAMES, index=range(100, 140))
+    shown, pairs = choose_demonstrations(
+        level, TEXTS, LABELS, names, rng=np.random.RandomState(0)
+    )
+    assert shown == chosen()[0]
+    assert len(pairs) == 4
 
 
 def test_only_labelled_texts_are_shown():

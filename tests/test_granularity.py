@@ -421,6 +421,7 @@ def test_a_criterion_without_a_number_is_no_crash(texts, truth):
         ({"k_max": 10.0}, TypeError, "k_max"),
         ({"pairs_per_merge": 0}, ValueError, "pairs_per_merge"),
         ({"n_demonstrations": -1}, ValueError, "n_demonstrations"),
+        ({"n_demonstrations": 3}, ValueError, "n_demonstrations must be even"),
         ({"linkage_size": 0}, ValueError, "linkage_size"),
         ({"criterion": "f_beta"}, TypeError, "criterion must be a function"),
         (
@@ -619,6 +620,9 @@ def test_a_given_number_asks_no_pairs(texts):
     clusterer = cluster(Triplets(), n_clusters=8).fit(texts)
     assert clusterer.n_clusters_ == 8
     assert not hasattr(clusterer, "granularity_")
+    again = cluster().fit(texts)
+    assert hasattr(again, "granularity_")
+    assert not hasattr(again.set_params(n_clusters=8).fit(texts), "granularity_")
 
 
 def test_a_plan_has_both_kinds_of_questions(texts, model):

@@ -20,7 +20,7 @@ def choose_demonstrations(
     level: Callable[[ArrayLike], NDArray[np.intp]],
     texts: Sequence[str],
     labels: NDArray[np.intp],
-    names: Sequence[Any],
+    names: Any,
     *,
     n_each: int = 2,
     justify: bool = True,
@@ -36,7 +36,7 @@ def choose_demonstrations(
     texts : sequence of str, of length n
     labels : ndarray of int, shape (n,)
         Known groups, -1 for unlabelled.
-    names : sequence of length n
+    names : array-like of shape (n,)
         The labels as they were given. Those that are str justify the answer.
     n_each : int, default=2
         How many pairs that belong together, and how many that do not.
@@ -72,8 +72,9 @@ def choose_demonstrations(
         by_level = drawn[np.argsort(sign * levels[drawn], kind="stable")]
         half = by_level[: max(n_each, -(-len(drawn) // 2))]
         chosen += half[np.argsort(length[half], kind="stable")][:n_each].tolist()
+    given = np.asarray(names, dtype=object).ravel()
     shown = [
-        (texts[a], texts[b], bool(same[i]), _because(names[a], names[b], justify))
+        (texts[a], texts[b], bool(same[i]), _because(given[a], given[b], justify))
         for i in chosen
         for a, b in [pairs[i]]
     ]

@@ -95,8 +95,9 @@ def ask_pairs(
     asked = pairs[~known]
     if len(asked):
         questions = _in_words(texts, asked)
+        needed = getattr(oracle, "needs_preflight", None)
         pilot = getattr(oracle, "preflight_pairs", None)
-        if callable(pilot) and oracle.needs_preflight(questions):
+        if callable(needed) and callable(pilot) and needed(questions):
             pilot(questions)
         answers[~known], confidence[~known] = judged(oracle, "pairs", questions)
         warn_if_useless(oracle, "pairs", answers[~known])
