@@ -98,7 +98,8 @@ class CactusSetClusterer(SharesWork, ClusterMixin, BaseEstimator):
     -----
     Whatever differs in ``threshold`` alone is trained once by an estimator and its
     clones in a process, so that ``GridSearchCV`` over it costs one training for each
-    fold. This needs an int as ``random_state``.
+    fold. This needs an int as ``random_state``. The last six trained encoders are kept
+    for it in memory, and left out of pickles.
 
     Texts without a label (-1) are seen by the others of their set, and neither train
     nor count; the paper drops them. Sets of which less than two texts are labelled are
@@ -121,6 +122,8 @@ class CactusSetClusterer(SharesWork, ClusterMixin, BaseEstimator):
     >>> [labels.shape for labels in clusterer.predict(sets[:2])]
     [(3,), (4,)]
     """
+
+    _kept = 6
 
     def __init__(
         self,
