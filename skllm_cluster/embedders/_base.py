@@ -59,22 +59,26 @@ class ModelEmbedder(BaseEstimator, ABC):
                 model.to(device)
             return model, tokenizer
 
-    def _tokenize(self, texts: list[str], limit: int) -> list[list[int]]:
+    def _tokenize(
+        self, texts: list[str], limit: int | None, advice: str
+    ) -> list[list[int]]:
         """Tokenize, cut, and warn once of how many texts were cut."""
         _, tokenizer = self._loaded()
         tokens: list[list[int]] = tokenizer(
             texts, truncation=True, max_length=limit
         ).input_ids
+        if limit is None or self._share().told:
+            return tokens
         full = [i for i, t in enumerate(tokens) if len(t) >= limit]
-        if full and not self._share().told:
+        if full:
             whole = tokenizer([texts[i] for i in full], verbose=False).input_ids
             cut = sum(len(t) > limit for t in whole)
             if cut:
                 self._share().told = True
                 warnings.warn(
-                    f"{cut:,} of {len(texts):,} texts are longer than {limit} tokens, "
-                    "special tokens included, and were cut there. Raise max_tokens, or "
-                    "shorten the texts.",
+                    f"{cut:,} of {len(texts):,} texts are longer than "
+                    f"{limit} tokens, special tokens included, and were cut there. "
+                    f"{advice}",
                     UserWarning,
                     stacklevel=4,
                 )

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import copy
-import threading
-import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator
 
 from .._validation import as_texts, distinct, import_extra
+from ._base import ModelEmbedder, no_progress_bars
 
 if TYPE_CHECKING:
     import torch
@@ -23,22 +20,7 @@ __all__ = ["SentenceTransformerEmbedder"]
 Tokens = list[list[int]]
 
 
-class _Shared:
-    """A loaded model that an embedder and its clones hold together."""
-
-    def __init__(
-        self,
-        model: Any = None,
-        key: object = None,
-        tuned: bool = False,
-        told: bool = False,
-    ):
-        self.model, self.key, self.tuned = model, key, tuned
-        self.told = told  # of texts that were cut
-        self.lock = threading.Lock()
-
-
-class SentenceTransformerEmbedder(BaseEstimator):
+class SentenceTransformerEmbedder(ModelEmbedder):
     """Embed texts with a model of the Hugging Face hub or of a local folder.
 
     The model is loaded at the first use. Clones share it, and training copies it
@@ -135,7 +117,7 @@ class SentenceTransformerEmbedder(BaseEstimator):
         model = self.module.eval()
         import torch  # after the model, whose loading says how to install it
 
-        tokens = self._tokenize([given[i] for i in first])
+        tokens = self._prepare([given[i] for i in first])
         rows: list[NDArray[np.float32]] = []
         order = np.argsort([-len(t) for t in tokens], kind="stable")
         with torch.inference_mode(), self._autocast():
@@ -150,13 +132,7 @@ class SentenceTransformerEmbedder(BaseEstimator):
     @property
     def module(self) -> Any:
         """The loaded ``SentenceTransformer``, a ``torch.nn.Module``."""
-        with self._share().lock:
-            shared, device = self._share(), self._torch_device()
-            if shared.model is None:
-                shared.model = self._load()
-            if next(shared.model.parameters()).device != device:
-                shared.model.to(device)
-            return shared.model
+        return self._loaded()[0]
 
     def forward_from(
         self, texts: Sequence[str], frozen: float = 0.0
@@ -178,7 +154,7 @@ class SentenceTransformerEmbedder(BaseEstimator):
         forward : callable
             From row numbers, shape (B,), to embeddings with gradient, shape (B, d).
         """
-        tokens = self._tokenize([str(text) for text in texts])
+        tokens = self._prepare([str(text) for text in texts])
         lengths = np.array([len(t) for t in tokens])
         import torch  # after the model, whose loading says how to install it
 
@@ -219,27 +195,13 @@ class SentenceTransformerEmbedder(BaseEstimator):
                     hidden[i] = state[: len(tokens[i])].clone()
         return hidden
 
-    def _tokenize(self, texts: list[str]) -> Tokens:
-        model = self.module
-        tokenizer, limit = model.tokenizer, self.max_length or model.max_seq_length
+    def _prepare(self, texts: list[str]) -> Tokens:
+        limit = self.max_length or self.module.max_seq_length
         ready = [(self.prompt or "") + text.strip() for text in texts]
-        tokens: Tokens = tokenizer(ready, truncation=True, max_length=limit).input_ids
-        full = [
-            i for i, t in enumerate(tokens) if limit is not None and len(t) >= limit
-        ]
-        if full and not self._share().told:
-            whole = tokenizer([ready[i] for i in full], verbose=False).input_ids
-            cut = sum(len(t) > limit for t in whole)
-            if cut:
-                self._share().told = True
-                warnings.warn(
-                    f"{cut:,} of {len(texts):,} distinct texts are longer than "
-                    f"{limit} tokens and were cut there. Set max_length, choose a "
-                    "model with a longer limit, or shorten the texts.",
-                    UserWarning,
-                    stacklevel=3,
-                )
-        return tokens
+        return self._tokenize(
+            ready, limit, "Set max_length, choose a model with a longer limit, or "
+            "shorten the texts.",
+        )  # fmt: skip
 
     def _features(self, tokens: Tokens) -> dict[str, Any]:
         """Pad token lists to the longest of them, as the model's input."""
@@ -260,27 +222,14 @@ class SentenceTransformerEmbedder(BaseEstimator):
             features["prompt_length"] = len(tokenizer(self.prompt).input_ids) - 1
         return features
 
-    def _load(self) -> Any:
+    def _load(self) -> tuple[Any, Any]:
         device = self._torch_device()
         package = import_extra("sentence_transformers", "SentenceTransformerEmbedder")
-        with _no_progress_bars():
+        with no_progress_bars():
             model = package.SentenceTransformer(str(self.model), device=str(device))
         if self.pool_prompt is not None:
             model.set_pooling_include_prompt(self.pool_prompt)
-        return model.eval()
-
-    def _torch_device(self) -> torch.device:
-        import_extra("torch", "SentenceTransformerEmbedder")
-        import torch
-
-        if self.device in (None, "auto"):
-            name = "cuda" if torch.cuda.is_available() else "cpu"
-        else:
-            name = self.device
-        device = torch.device(name)
-        if name == "cuda":
-            device = torch.device("cuda", torch.cuda.current_device())
-        return device
+        return model.eval(), model.tokenizer
 
     def _autocast(self, training: bool = False) -> AbstractContextManager[Any]:
         import torch
@@ -304,54 +253,6 @@ class SentenceTransformerEmbedder(BaseEstimator):
 
     def _key(self) -> tuple[str, bool | None]:
         return str(self.model), self.pool_prompt
-
-    def _share(self) -> _Shared:
-        shared: _Shared | None = self.__dict__.get("_shared")
-        if shared is None or shared.key != self._key():
-            shared = self._shared = _Shared(key=self._key())
-        return shared
-
-    def __sklearn_clone__(self) -> SentenceTransformerEmbedder:
-        clone = type(self)(**self.get_params(deep=False))
-        clone._shared = self._share()
-        return clone
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> SentenceTransformerEmbedder:
-        twin = type(self)(**copy.deepcopy(self.get_params(deep=False), memo))
-        model = copy.deepcopy(self.module, memo)
-        told = self._share().told
-        twin._shared = _Shared(model, self._key(), tuned=True, told=told)
-        return twin
-
-    def __getstate__(self) -> dict[str, Any]:
-        state = dict(super().__getstate__())  # a copy: it may be our own __dict__
-        shared = state.pop("_shared", None)
-        if shared is not None and shared.tuned:
-            # On the CPU, so that the pickle can be read where there is no GPU.
-            state["_tuned"] = shared.key, copy.deepcopy(shared.model).cpu()
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        tuned = state.pop("_tuned", None)
-        super().__setstate__(state)
-        if tuned is not None:
-            key, model = tuned
-            self._shared = _Shared(model, key, tuned=True)
-
-
-@contextmanager
-def _no_progress_bars() -> Iterator[None]:
-    """Keep transformers from drawing on the screen while it reads weights."""
-    from transformers.utils import logging as module
-
-    logging: Any = module  # it has no types
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()
 
 
 def _batches(order: NDArray[np.intp], size: int) -> Iterator[NDArray[np.intp]]:

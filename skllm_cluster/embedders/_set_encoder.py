@@ -328,7 +328,8 @@ class SetEncoder(ModelEmbedder):
         marks = (tokenizer.eos_token_id, tokenizer.unk_token_id, 0)
         blank = next(mark for mark in marks if mark is not None)
         # Even a text of no token at all is one.
-        return [tokens or [blank] for tokens in self._tokenize(ready, limit)]
+        found = self._tokenize(ready, limit, "Raise max_tokens, or shorten the texts.")
+        return [tokens or [blank] for tokens in found]
 
     def _sets(self, groups: ArrayLike | None, n: int) -> Ints | None:
         """Give each text the number of its set; None if all stand alone."""
