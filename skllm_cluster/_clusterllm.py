@@ -32,7 +32,7 @@ from ._granularity import GranularitySelector
 from ._inputs import read_input
 from ._validation import check_number, distinct, encode
 from .adaptation import FineTuner
-from .embedders import SentenceTransformerEmbedder
+from .embedders import BlackBoxEmbedder, SentenceTransformerEmbedder
 from .guard import adapt_guarded, held_out_accuracy
 from .losses import answer_weights
 from .sampling import entropy_triplets
@@ -338,7 +338,8 @@ class ClusterLLMClusterer(
             selector.check()
             at_least = selector.k_min
         texts, Z, embedder = read_input(
-            self, X, texts, default=SentenceTransformerEmbedder, at_least=at_least,
+            self, X, texts, default=SentenceTransformerEmbedder, wrap=BlackBoxEmbedder,
+            at_least=at_least,
             trainer=self._adapter() if self.oracle is not None else None,
         )  # fmt: skip
         for name in ("embedder_", "granularity_"):

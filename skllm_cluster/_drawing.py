@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils import check_array, check_random_state
 
-__all__ = ["Members", "draw_triplets", "random_sides"]
+from ._validation import is_unlabelled
+
+__all__ = ["Members", "draw_triplets", "random_sides", "triplets_from_classes"]
+
+# Other classes of which negatives are drawn: were it the nearest one alone, the two
+# would be pushed apart and onto third ones.
+_NEAR_CLASSES = 3
 
 
 class Members:
@@ -148,3 +156,144 @@ def random_sides(
     swap = rng.random_sample(len(triplets)) < 0.5
     triplets[swap] = triplets[swap][:, [0, 2, 1]]
     return triplets
+
+
+def triplets_from_classes(
+    labels: ArrayLike,
+    embeddings: ArrayLike,
+    rows: ArrayLike | None = None,
+    *,
+    n_triplets: int = 1024,
+    random_state: Any = None,
+) -> NDArray[np.intp]:
+    """Turn known classes into answered triplets, for an adapter to learn from.
+
+    Parameters
+    ----------
+    labels : array-like of shape (n,)
+        Class of each row: answers of an oracle, or a refined partition. -1, None and
+        NaN: unknown; such rows are left out.
+    embeddings : array-like of shape (N, d)
+        Vectors, by which near classes are found.
+    rows : array-like of int, shape (n,), default=None
+        Of which rows of ``embeddings`` the labels are. None: of all, so that n = N.
+    n_triplets : int, default=1024
+        Q, how many triplets are wanted.
+    random_state : int, RandomState instance or None, default=None
+        Determines the draws.
+
+    Returns
+    -------
+    triplets : ndarray of int, shape (Q, 3)
+        Rows of ``embeddings``, no two alike: (anchor, a row of the same class, one of
+        another). What :class:`~skllm_cluster.adaptation.FineTuner` and
+        :class:`~skllm_cluster.adaptation.MetricHead` take.
+
+    Raises
+    ------
+    ValueError
+        If labels are not one for each row, or there are not two classes, one of them
+        of two rows.
+
+    Warns
+    -----
+    UserWarning
+        If fewer distinct triplets were found than were asked for.
+
+    Notes
+    -----
+    The anchors are all rows whose class has another row, in turn. The negative is any
+    row of one of the three other classes whose mean direction is nearest to the anchor:
+    hard, but not the nearest row of all, which is the likeliest to be labelled wrongly.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skllm_cluster.sampling import triplets_from_classes
+    >>> z = np.random.default_rng(0).normal(size=(6, 2))
+    >>> labels = np.array([0, 0, 0, 1, 1, -1])
+    >>> triplets = triplets_from_classes(labels, z, n_triplets=5, random_state=0)
+    >>> bool((labels[triplets[:, 0]] == labels[triplets[:, 1]]).all())
+    True
+    """
+    Z = check_array(embeddings, dtype=[np.float64, np.float32])
+    if n_triplets < 1:
+        raise ValueError(f"n_triplets must be at least 1, got {n_triplets}.")
+    rng = check_random_state(random_state)
+    rows, codes = _labelled(labels, rows, len(Z))
+    members = Members(codes)
+    anchors = np.flatnonzero(members.sizes[codes] > 1)
+    if len(members.sizes) < 2 or not len(anchors):
+        raise ValueError(
+            "Triplets need two classes, one of them of two rows or more, got "
+            f"{len(members.sizes)} classes of {len(codes)} labelled rows."
+        )
+    near = _near_classes(Z[rows], codes, members)
+    found = np.empty((0, 3), dtype=np.intp)
+    for _ in range(16):
+        missing = n_triplets - len(found)
+        if missing <= 0:
+            break
+        passes = -(-missing // len(anchors))
+        visited = np.concatenate([rng.permutation(anchors) for _ in range(passes)])
+        drawn = _draw_answered(visited[:missing], codes, near, members, rng)
+        found = _distinct(np.concatenate([found, drawn]))
+    if len(found) < n_triplets:
+        warnings.warn(
+            f"Only {len(found):,} distinct triplets were found in these classes, fewer "
+            f"than the {n_triplets:,} asked for.",
+            UserWarning,
+            stacklevel=2,
+        )
+    return np.asarray(rows[found])
+
+
+def _labelled(
+    labels: ArrayLike, rows: ArrayLike | None, n: int
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Leave out what has no label; number the classes from 0 without a gap."""
+    given = list(labels) if isinstance(labels, (list, tuple)) else np.asarray(labels)
+    where = np.arange(n) if rows is None else np.asarray(rows, dtype=np.intp)
+    if where.ndim != 1 or len(given) != len(where):
+        raise ValueError(
+            f"labels must be one for each of {len(where)} rows, got {len(given)}."
+        )
+    known = np.array([not is_unlabelled(label) for label in given], dtype=bool)
+    number: dict[Any, int] = {}
+    codes = [
+        number.setdefault(label, len(number))
+        for label, sure in zip(given, known, strict=True)
+        if sure
+    ]
+    return where[known], np.array(codes, dtype=np.intp)
+
+
+def _near_classes(
+    Z: NDArray[Any], codes: NDArray[np.intp], members: Members
+) -> NDArray[np.intp]:
+    """Give for each row the other classes of the nearest mean directions, (n, <= 3)."""
+    X = Z / np.maximum(np.linalg.norm(Z, axis=1, keepdims=True), 1e-12)
+    means = np.add.reduceat(X[members.rows], members.starts, axis=0)  # (K, d)
+    means /= np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
+    closeness = X @ means.T  # (n, K)
+    closeness[np.arange(len(X)), codes] = -np.inf
+    n_near = min(_NEAR_CLASSES, len(means) - 1)
+    return np.argpartition(-closeness, n_near - 1, axis=1)[:, :n_near]
+
+
+def _draw_answered(
+    visited: NDArray[np.intp],
+    codes: NDArray[np.intp],
+    near: NDArray[np.intp],
+    members: Members,
+    rng: np.random.RandomState,
+) -> NDArray[np.intp]:
+    """Draw for each visit a row of the same class, and one of a near class."""
+    place = np.empty(len(codes), dtype=np.intp)  # of each row within its class
+    place[members.rows] = np.arange(len(codes)) - members.starts[codes[members.rows]]
+    own, size = codes[visited], members.sizes[codes[visited]]
+    step = 1 + (rng.random_sample(len(visited)) * (size - 1)).astype(int)
+    same = members.rows[members.starts[own] + (place[visited] + step) % size]
+    column = rng.randint(near.shape[1], size=len(visited))
+    other = members.draw(near[visited, column], rng)
+    return np.stack([visited, same, other], axis=1)

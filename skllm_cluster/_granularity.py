@@ -35,7 +35,7 @@ from ._partition import nearest_rows
 from ._sharing import SharesWork, digest
 from ._validation import check_number
 from .criteria import pair_match
-from .embedders import SentenceTransformerEmbedder
+from .embedders import BlackBoxEmbedder, SentenceTransformerEmbedder
 from .hierarchy import ward_tree
 from .sampling import level_pairs
 
@@ -347,7 +347,7 @@ class GranularitySelector(SharesWork, TextsOrEmbeddings, ClusterMixin, BaseEstim
         """Check everything, embed and merge; nothing is asked before this."""
         self.check()
         texts, Z, embedder = read_input(
-            self, X, texts, default=SentenceTransformerEmbedder
+            self, X, texts, default=SentenceTransformerEmbedder, wrap=BlackBoxEmbedder
         )
         if self._asks() and not texts:
             raise ValueError("X holds embeddings: pass texts= to ask about as well.")

@@ -6,10 +6,16 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import validate_data
 
-from ._validation import as_texts, check_enough, encode, looks_numeric
+from ._validation import (
+    as_texts,
+    check_embedder,
+    check_enough,
+    encode,
+    looks_numeric,
+)
 
 __all__ = ["TextsOrEmbeddings", "read_input"]
 
@@ -37,8 +43,10 @@ def read_input(
     texts: Any,
     *,
     default: Any,
+    wrap: Any = None,
     at_least: int = 1,
     trainer: Any = None,
+    asks: bool = False,
 ) -> tuple[list[str], NDArray[Any], Any]:
     """Check X and embed it, before anything is asked.
 
@@ -52,10 +60,17 @@ def read_input(
         The texts, where X holds their embeddings.
     default : callable
         Makes the embedder where there is none.
+    wrap : callable, default=None
+        Makes an embedder of a transformer or a function. None: they are refused.
     at_least : int, default=1
         How many texts there have to be: the number of clusters.
-    trainer : FineTuner, default=None
-        Asked whether it can train the embedder. None: nobody will.
+    trainer : adapter, default=None
+        Its ``check`` is asked whether it can train the embedder, or None where X holds
+        embeddings. Those it can only have if it has an attribute ``needs_module`` that
+        is False. None: nothing will be trained.
+    asks : bool, default=False
+        Whether an oracle will be asked about the texts, so that they have to be there.
+        With a trainer, it will be in any case.
 
     Returns
     -------
@@ -71,7 +86,7 @@ def read_input(
         If X, or the embedder, will not do.
     """
     if looks_numeric(X):
-        if trainer is not None:
+        if trainer is not None and getattr(trainer, "needs_module", True):
             raise ValueError(
                 "X is an array of embeddings, which no adapter can train. Pass the "
                 "texts as X, with an embedder, or oracle=None to cluster the "
@@ -79,19 +94,31 @@ def read_input(
             )
         Z = validate_data(estimator, X, dtype=[np.float32, np.float64])
         check_enough(len(Z), at_least)
+        if texts is None and (asks or trainer is not None):
+            raise ValueError("X holds embeddings: pass texts= to ask about as well.")
+        if hasattr(trainer, "check"):
+            trainer.check(None)
         return _texts_of(Z, texts), Z, None
     if texts is not None:
         raise ValueError("texts= is for an X of embeddings; here X holds texts.")
     given = as_texts(X)
     check_enough(len(given), at_least)
-    embedder = estimator.embedder
-    if embedder is None:
-        embedder = default()
-    elif hasattr(embedder, "get_params"):
-        embedder = clone(embedder)
+    embedder = _as_embedder(estimator.embedder, default, wrap)
     if hasattr(trainer, "check"):
         trainer.check(embedder)
+    if isinstance(embedder, BaseEstimator) and hasattr(embedder, "fit"):
+        embedder.fit(given)
     return given, encode(embedder, given), embedder
+
+
+def _as_embedder(given: Any, default: Any, wrap: Any) -> Any:
+    """Make the embedder, as a clone where there can be one."""
+    if given is None:
+        return default()
+    check_embedder(given, also=() if wrap is None else ("transform", "__call__"))
+    if not callable(getattr(given, "encode", None)):
+        return wrap(given)
+    return clone(given) if hasattr(given, "get_params") else given
 
 
 def _texts_of(Z: NDArray[Any], texts: Any) -> list[str]:

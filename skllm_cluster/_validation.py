@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 import numbers
 from collections.abc import Sequence
 from types import ModuleType
@@ -13,6 +14,8 @@ from numpy.typing import NDArray
 
 __all__ = [
     "as_texts",
+    "as_vectors",
+    "check_embedder",
     "check_enough",
     "check_number",
     "distinct",
@@ -24,6 +27,7 @@ __all__ = [
     "tells_confidence",
 ]
 
+_MOST_BYTES = 2 * 2**30  # of sparse vectors that are made dense
 _INSTALL = {
     "accelerate": "local",
     "gguf": "local",
@@ -178,6 +182,39 @@ def tells_confidence(oracle: Any, kind: str = "triplets") -> bool:
     return callable(getattr(oracle, judge, None))
 
 
+def check_embedder(given: Any, *, also: Sequence[str] = ()) -> None:
+    """Check that something can embed texts, by ``encode`` or another method.
+
+    Parameters
+    ----------
+    given : object
+    also : sequence of str, default=()
+        Methods that will do in place of ``encode``.
+
+    Raises
+    ------
+    TypeError
+        If it has none of them, or is a str or a class.
+    """
+    if isinstance(given, str):  # which has a method 'encode'
+        raise TypeError(
+            "embedder must be an object with a method 'encode', got the str "
+            f"{shorten(given)}. For a model of that name write "
+            f"SentenceTransformerEmbedder({shorten(given, 40)})."
+        )
+    if isinstance(given, type):
+        raise TypeError(
+            f"embedder must be an instance, got the class {given.__name__}. Write "
+            f"{given.__name__}(...)."
+        )
+    if not any(callable(getattr(given, m, None)) for m in ("encode", *also)):
+        other = " A scikit-learn transformer, or a function of texts, will do, too."
+        raise TypeError(
+            f"embedder must have a method 'encode', got {type(given).__name__}."
+            f"{other if also else ''}"
+        )
+
+
 def encode(embedder: Any, texts: list[str]) -> NDArray[Any]:
     """Embed texts, and check what comes before anything is asked or trained.
 
@@ -192,30 +229,69 @@ def encode(embedder: Any, texts: list[str]) -> NDArray[Any]:
     ValueError
         If it returns no 2-D array, another number of rows, NaN or infinity.
     """
-    who = type(embedder).__name__
-    if not callable(getattr(embedder, "encode", None)):
-        raise TypeError(f"embedder must have a method 'encode', got {who}.")
-    found = np.asarray(embedder.encode(texts))
-    if found.ndim != 2 or found.shape[0] != len(texts):
+    check_embedder(embedder)
+    found = embedder.encode(texts)
+    return as_vectors(found, len(texts), f"{type(embedder).__name__}.encode")
+
+
+def as_vectors(found: Any, n: int, who: str) -> NDArray[Any]:
+    """Check vectors of n texts, and return them as an array.
+
+    Parameters
+    ----------
+    found : ndarray, sequence, sparse matrix, data frame or tensor of shape (n, d)
+    n : int
+    who : str
+        What made them, the subject of messages.
+
+    Returns
+    -------
+    vectors : ndarray of shape (n, d), float32 or float64
+
+    Raises
+    ------
+    ValueError
+        If they have another shape, or hold what is no finite number.
+    """
+    vectors = _as_array(found, who)
+    if vectors.ndim != 2 or len(vectors) != n or not vectors.shape[1]:
         raise ValueError(
-            f"{who}.encode must return one row per text, shape ({len(texts)}, d), got "
-            f"an array of shape {found.shape}."
+            f"{who} must return one row per text, shape ({n}, d), got an array of "
+            f"shape {vectors.shape}."
         )
-    if found.dtype.kind not in "fiu":
-        raise ValueError(
-            f"{who}.encode must return numbers, got an array of {found.dtype}."
-        )
-    if found.dtype not in (np.float32, np.float64):
-        found = found.astype(np.float32)
-    finite = np.isfinite(found).all(axis=1)
+    if vectors.dtype.kind not in "fiub":
+        raise ValueError(f"{who} must return numbers, got an array of {vectors.dtype}.")
+    if vectors.dtype not in (np.float32, np.float64):
+        vectors = vectors.astype(np.float32)
+    finite = np.isfinite(vectors).all(axis=1)
     if not finite.all():
         row = int(np.argmin(finite))
         raise ValueError(
-            f"{who}.encode returned NaN or infinity for {int((~finite).sum())} of "
-            f"{len(texts)} texts, the first at index {row}. Check that text and the "
-            "model's precision."
+            f"{who} returned NaN or infinity for {int((~finite).sum())} of {n} texts, "
+            f"the first at index {row}. Check that text and the model's precision."
         )
-    return found
+    return vectors
+
+
+def _as_array(found: Any, who: str) -> NDArray[Any]:
+    if hasattr(found, "toarray"):  # sparse
+        if (n_bytes := 4 * math.prod(found.shape)) > _MOST_BYTES:
+            raise ValueError(
+                f"{who} returned a sparse matrix of shape {tuple(found.shape)}, which "
+                f"is {n_bytes / 2**30:.0f} GiB if it is made dense. End it with a "
+                "TruncatedSVD(100), or another step that makes short vectors."
+            )
+        return np.asarray(found.astype(np.float32).toarray())
+    if hasattr(found, "detach"):  # a tensor, wherever it is and of whatever precision
+        found = found.detach().cpu().float().numpy()
+    try:
+        vectors = np.asarray(found)
+        return vectors.astype(np.float32) if vectors.dtype == object else vectors
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{who} must return numbers, one row of them per text, got "
+            f"{type(found).__name__}: {shorten(found)} ({error})."
+        ) from None
 
 
 def is_unlabelled(label: Any) -> bool:

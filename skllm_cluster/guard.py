@@ -39,8 +39,11 @@ def adapt_guarded(
 
     Parameters
     ----------
-    adapter : FineTuner or another object with ``adapt``
-    embedder : Embedder
+    adapter : FineTuner, MetricHead or another object with ``adapt``
+        If it has ``fit_map`` too, it learns from the embeddings, and nothing is
+        embedded again.
+    embedder : Embedder or None
+        None: there are embeddings only, for an adapter with ``fit_map``.
     texts : sequence of str, of length n
     embeddings : ndarray of shape (n, d)
         Of ``embedder``.
@@ -58,7 +61,8 @@ def adapt_guarded(
     Returns
     -------
     tuned : Embedder or None
-        None if the embedder is to stay as it was.
+        None if the embedder is to stay as it was. Without an embedder, what
+        ``fit_map`` returned.
     report : dict
         ``"answers"``, how many count; ``"kept"``; and what :func:`cross_fit` saw.
 
@@ -119,7 +123,7 @@ def adapt_guarded(
         gained = better and report["p_value"] < GAIN_LEVEL
         if not (gained and report["p_coin"] < level):
             return None, report
-    tuned = _adapt(adapter, embedder, texts, triplets, weights, rng)
+    tuned = _adapt(adapter, embedder, texts, embeddings, triplets, weights, rng)
     return tuned, report | {"kept": True}
 
 
@@ -140,8 +144,9 @@ def cross_fit(
 
     Parameters
     ----------
-    adapter : FineTuner or another object with ``adapt``
-    embedder : Embedder
+    adapter : FineTuner, MetricHead or another object with ``adapt``
+    embedder : Embedder or None
+        None: there are embeddings only, as for :func:`adapt_guarded`.
     texts : sequence of str, of length n
     embeddings : ndarray of shape (n, d)
         Of ``embedder``.
@@ -216,9 +221,16 @@ def cross_fit(
     after, change = np.empty_like(before), np.empty_like(before)
     for held_out in (fold == 0, fold == 1):
         theirs = None if weights is None else weights[~held_out]
-        adapted = _adapt(adapter, embedder, texts, triplets[~held_out], theirs, rng)
+        if hasattr(adapter, "fit_map"):
+            embedder = None  # it would only make the same embeddings again
+        adapted = _adapt(
+            adapter, embedder, texts, embeddings, triplets[~held_out], theirs, rng
+        )
         used, place = np.unique(triplets[held_out], return_inverse=True)
-        z = np.asarray(adapted.encode([texts[i] for i in used]))
+        if embedder is None:
+            z = adapted.transform(embeddings[used])
+        else:
+            z = np.asarray(adapted.encode([texts[i] for i in used]))
         after[held_out] = _margins(z, place.reshape(-1, 3))
         change[held_out] = _scaled(after[held_out]) - _scaled(before[held_out])
     if weights is not None:
@@ -303,12 +315,17 @@ def _adapt(
     adapter: Any,
     embedder: Any,
     texts: Sequence[str],
+    embeddings: NDArray[Any],
     triplets: NDArray[np.intp],
     weights: NDArray[Any] | None,
     rng: np.random.RandomState,
 ) -> Any:
     # An adapter that knows no weights will do where there are none.
     given = {} if weights is None else {"weights": weights}
+    if embedder is None:
+        return adapter.fit_map(embeddings, triplets, random_state=rng, **given)
+    if hasattr(adapter, "fit_map"):
+        given["embeddings"] = embeddings
     return adapter.adapt(embedder, texts, triplets, random_state=rng, **given)
 
 

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     import torch
 
 __all__ = [
+    "CategoryOracle",
+    "ChoiceOracle",
+    "ChoiceQuestion",
     "Embedder",
     "Oracle",
     "Pair",
@@ -32,6 +35,8 @@ __all__ = [
 Triplet = tuple[str, str, str]
 #: two texts
 Pair = tuple[str, str]
+#: texts that belong together, and options: each a name, or texts of a group
+ChoiceQuestion = tuple[Sequence[str], Sequence[str | Sequence[str]]]
 
 
 @dataclass(frozen=True)
@@ -74,14 +79,17 @@ class Oracle(Protocol):
     """Answers questions about texts: an LLM, a person, or known labels.
 
     An oracle implements only the questions that it can answer: triplets, described
-    here, pairs (:class:`PairOracle`), sets (:class:`SetOracle`), or several of these.
-    Wherever an answer is a number,
+    here, pairs (:class:`PairOracle`), sets (:class:`SetOracle`), choices between
+    categories (:class:`ChoiceOracle`), or several of these; and it may propose
+    categories (:class:`CategoryOracle`). Wherever an answer is a number,
     **-1 means "no usable answer"**; an oracle never guesses to avoid it. Oracles that
     are to be cloned (``GridSearchCV``) should be :class:`~sklearn.base.BaseEstimator`
     with plain values as parameters.
 
     See Also
     --------
+    CategoryOracle : Names the categories that texts need.
+    ChoiceOracle : Says which category or group texts belong to.
     PairOracle : Says whether two texts belong together.
     SetOracle : Says which texts of a set belong together.
 
@@ -89,7 +97,8 @@ class Oracle(Protocol):
     -----
     An oracle that knows how sure it is may have a method ``judge_triplets`` as well.
     It returns the answers and, for each, the probability that it is right, shape
-    (Q,), NaN where that is not known. For pairs the method is ``judge_pairs``.
+    (Q,), NaN where that is not known. For pairs the method is ``judge_pairs``, for
+    choices ``judge_choices``.
     """
 
     def answer_triplets(self, triplets: Sequence[Triplet]) -> ArrayLike:
@@ -153,6 +162,63 @@ class SetOracle(Protocol):
         labels : sequence of array-like of int, each of shape (size of the set,)
             Equal numbers of at least 0 within a set belong together; -1 for no usable
             answer about that text.
+        """
+        ...
+
+
+@runtime_checkable
+class ChoiceOracle(Protocol):
+    """An oracle that says which of several categories or groups texts belong to.
+
+    See Also
+    --------
+    CategoryOracle : Names the categories that texts need.
+    Oracle : Says which of two texts is closer to a third; the rules for every oracle.
+    """
+
+    def answer_choices(self, questions: Sequence[ChoiceQuestion]) -> ArrayLike:
+        """Say which option texts belong to.
+
+        Parameters
+        ----------
+        questions : sequence of (texts, options), of length M
+            Texts: at least one str; several are of one group, and asked about together.
+            Options: each a str, the name of a category, or a sequence of str, texts of
+            a group.
+
+        Returns
+        -------
+        answers : array-like of int, shape (M,)
+            Number of the option, from 0; ``len(options)`` for none of them; -1 for no
+            usable answer.
+        """
+        ...
+
+
+@runtime_checkable
+class CategoryOracle(Protocol):
+    """An oracle that names the categories that texts need.
+
+    See Also
+    --------
+    ChoiceOracle : Says which category or group texts belong to.
+    """
+
+    def propose_categories(
+        self, texts: Sequence[str], known: Sequence[str] = ()
+    ) -> Sequence[str]:
+        """Name the categories that texts need beyond the known ones.
+
+        Parameters
+        ----------
+        texts : sequence of str
+        known : sequence of str, default=()
+            Names of categories that there are already.
+
+        Returns
+        -------
+        names : sequence of str
+            None of them known; empty if the known ones will do.
         """
         ...
 

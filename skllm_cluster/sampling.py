@@ -9,7 +9,12 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.cluster import AgglomerativeClustering, MiniBatchKMeans
 from sklearn.utils import check_array, check_random_state
 
-from ._drawing import Members, draw_triplets, random_sides
+from ._drawing import (
+    Members,
+    draw_triplets,
+    random_sides,
+    triplets_from_classes,
+)
 from ._pairs import level_pairs, merge_pairs, pair_weights
 
 __all__ = [
@@ -20,6 +25,7 @@ __all__ = [
     "pair_weights",
     "precluster",
     "random_triplets",
+    "triplets_from_classes",
 ]
 
 # Ward's linkage holds n^2 / 2 distances of 8 bytes: 400 MB at this size.

@@ -9,7 +9,7 @@ import pytest
 from sklearn.base import clone
 
 from skllm_cluster import adaptation
-from skllm_cluster.adaptation import FineTuner
+from skllm_cluster.adaptation import FineTuner, _fine_tuner
 from skllm_cluster.embedders import HashingEmbedder
 from skllm_cluster.guard import cross_fit
 
@@ -90,7 +90,7 @@ def test_number_of_steps_is_epochs_times_batches(
         seen.extend(batches)
         assert n_steps == len(seen)
 
-    monkeypatch.setattr(adaptation, "train", spy)
+    monkeypatch.setattr(_fine_tuner, "train", spy)
     tuner = FineTuner(batch_size=batch_size, n_epochs=n_epochs)
     tuner.adapt(small(), texts, triplets, random_state=0)
     per_epoch = math.ceil(150 / batch_size)
@@ -284,7 +284,7 @@ def test_every_triplet_meets_its_own_weight_and_their_mean_is_1(
     texts, triplets, monkeypatch
 ):
     batches, seen = [], []
-    epochs, loss = adaptation._epochs, adaptation.contrastive_loss
+    epochs, loss = _fine_tuner._epochs, _fine_tuner.contrastive_loss
 
     def spy_epochs(*args):
         for batch in epochs(*args):
@@ -296,8 +296,8 @@ def test_every_triplet_meets_its_own_weight_and_their_mean_is_1(
         assert (weights.dtype, weights.device) == (z[0].dtype, z[0].device)
         return loss(*z, temperature=temperature, weights=weights)
 
-    monkeypatch.setattr(adaptation, "_epochs", spy_epochs)
-    monkeypatch.setattr(adaptation, "contrastive_loss", spy_loss)
+    monkeypatch.setattr(_fine_tuner, "_epochs", spy_epochs)
+    monkeypatch.setattr(_fine_tuner, "contrastive_loss", spy_loss)
     weights = np.random.default_rng(0).uniform(size=150)
     encoded(texts, triplets, weights, n_epochs=1)
     met = torch.cat(seen).numpy()

@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from threads import together
 
+from skllm_cluster._remote._errors import Advice, mark
+from skllm_cluster._remote._limits import Limiter
 from skllm_cluster.journal import AnswerJournal, JournalError, question_key
 from skllm_cluster.oracles import _calling as calling
 from skllm_cluster.oracles._calling import Outcome, Question, Terms, call_all
-from skllm_cluster.oracles._errors import Advice, mark
-from skllm_cluster.oracles._limits import Limiter
 from skllm_cluster.protocols import Reply
 
 

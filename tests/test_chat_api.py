@@ -12,9 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.base import clone
 
+from skllm_cluster._remote._client import decode
+from skllm_cluster._remote._errors import Advice, advise, describe
+from skllm_cluster._remote._secrets import without
 from skllm_cluster.oracles import OpenAIChat, _chat_api
-from skllm_cluster.oracles._chat_api import as_reply, decode, read_reply, without
-from skllm_cluster.oracles._errors import Advice, advise, describe
+from skllm_cluster.oracles._chat_api import as_reply, read_reply
 from skllm_cluster.protocols import Reply
 
 openai = pytest.importorskip("openai")

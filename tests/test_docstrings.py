@@ -34,6 +34,7 @@ MODULES = [
 ALLOWED = {"ES01", "PR07", "PR08", "RT02", "RT03", "SA01"}
 # Constants and names of types, which a comment documents.
 NOT_DOCUMENTED = (
+    ".ChoiceQuestion",
     ".PAPER",
     ".PAPER_WORDINGS",
     ".PLAIN_PAIR_TEMPLATE",

@@ -24,8 +24,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skllm_cluster.oracles import _errors
-from skllm_cluster.oracles._errors import (
+from skllm_cluster._remote import _errors
+from skllm_cluster._remote._errors import (
     Advice,
     advise,
     chain,

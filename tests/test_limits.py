@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from skllm_cluster.oracles._limits import Limiter
+from skllm_cluster._remote._limits import Limiter
 
 
 class Clock:

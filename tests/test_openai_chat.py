@@ -32,8 +32,8 @@ from faults import (
 )
 from sklearn.base import clone
 
+from skllm_cluster._remote._errors import Advice, advise, chain, describe
 from skllm_cluster.oracles import OpenAIChat, _chat_api
-from skllm_cluster.oracles._errors import Advice, advise, chain, describe
 from skllm_cluster.protocols import Reply
 
 openai = pytest.importorskip("openai")

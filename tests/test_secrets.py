@@ -21,9 +21,9 @@ from fits import clusterer, messages, prompts, shown, simulated, sprinkled
 from sklearn.base import clone
 from sklearn.utils import estimator_html_repr
 
+from skllm_cluster._remote._errors import chain
 from skllm_cluster.journal import AnswerJournal
 from skllm_cluster.oracles import _calling as calling
-from skllm_cluster.oracles._errors import chain
 
 openai = pytest.importorskip("openai")
 

@@ -22,7 +22,7 @@ def check_oracle(oracle: Any, random_state: Any = 0, *, kind: str = "triplets") 
     oracle : Oracle
     random_state : int, RandomState instance or None, default=0
         What the questions are drawn with.
-    kind : {"triplets", "pairs", "sets"}, default="triplets"
+    kind : {"triplets", "pairs", "sets", "choices"}, default="triplets"
 
     Raises
     ------
@@ -43,6 +43,7 @@ def check_oracle(oracle: Any, random_state: Any = 0, *, kind: str = "triplets") 
             "triplets": "oracle=None to cluster without questions",
             "pairs": "give the number of clusters, or a criterion that asks nothing",
             "sets": "give y",
+            "choices": "refiner=None to ask triplets in place of them",
         }
         raise TypeError(
             f"{type(oracle).__name__} cannot answer {kind}: it has no method "

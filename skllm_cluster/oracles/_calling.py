@@ -16,10 +16,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from .._remote import Limiter, advise, describe, pauses
 from ..journal import AnswerJournal, Attempt
 from ..protocols import Reply
-from ._errors import advise, describe, pauses
-from ._limits import Limiter
 
 __all__ = ["Outcome", "Question", "Terms", "call_all"]
 

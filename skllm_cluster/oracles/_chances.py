@@ -73,7 +73,12 @@ def keyed_order(seed: int, texts: Sequence[str]) -> list[int]:
 
 
 def keyed_mistakes(
-    seed: int, texts: Sequence[str], labels: Sequence[int], accuracy: float
+    seed: int,
+    texts: Sequence[str],
+    labels: Sequence[int],
+    accuracy: float,
+    *,
+    purpose: str = "set",
 ) -> list[int]:
     """Put some texts of a set into wrong clusters.
 
@@ -88,6 +93,8 @@ def keyed_mistakes(
     accuracy : float in [0, 1]
         Probability of each text to stay. One that does not goes to another cluster of
         the set; if there is only one, to a new one.
+    purpose : str, default="set"
+        At most 11 ASCII characters; draws for different purposes are independent.
 
     Returns
     -------
@@ -98,7 +105,7 @@ def keyed_mistakes(
     >>> keyed_mistakes(0, ["a", "b", "c"], [0, 1, -1], accuracy=0.0)
     [1, 0, -1]
     """
-    errs, goes = (_drawn(seed, f"set {what}", texts) for what in ("errs", "goes"))
+    errs, goes = (_drawn(seed, f"{purpose} {what}", texts) for what in ("errs", "goes"))
     n_clusters, found = max(labels, default=-1) + 1, list(labels)
     for i, label in enumerate(labels):
         if label >= 0 and _uniform(errs[i]) >= accuracy:

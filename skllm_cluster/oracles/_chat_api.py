@@ -1,8 +1,7 @@
-"""What crosses the wire of the OpenAI chat API: replies, refusals, and no key."""
+"""What crosses the wire of the OpenAI chat API: replies and refusals."""
 
 from __future__ import annotations
 
-import copyreg
 import json
 import math
 import re
@@ -10,34 +9,13 @@ import threading
 import warnings
 from typing import Any
 
+from .._remote import Advice, body_of, mark, no_api, words
 from .._validation import shorten
 from ..protocols import Reply
-from ._errors import Advice, body_of, chain, mark, peek, words
 
-__all__ = [
-    "adapt",
-    "as_reply",
-    "decode",
-    "hide",
-    "learn",
-    "make_portable",
-    "read_reply",
-    "without",
-]
+__all__ = ["adapt", "as_reply", "learn", "read_reply"]
 
 # ---------------------------------------------------------------- replies
-
-
-def decode(content: bytes, charset: str | None) -> str:
-    """Decode a body: as JSON wants it, else as the server declares it, else roughly."""
-    try:
-        return content.decode(json.detect_encoding(content))
-    except UnicodeDecodeError:
-        pass
-    try:
-        return content.decode(charset or "utf-8", errors="replace")
-    except (LookupError, UnicodeError):  # not an encoding that can be used
-        return content.decode(errors="replace")
 
 
 def read_reply(text: str, server: str) -> Reply:
@@ -70,7 +48,7 @@ def read_reply(text: str, server: str) -> Reply:
     reply = None if fault else as_reply(answer)
     if reply is None:
         # Raised here, where no JSONDecodeError with the server's words is at hand.
-        raise _no_chat(server, text, fault)
+        raise no_api("chat", server, text, fault)
     return reply
 
 
@@ -142,20 +120,6 @@ def _likeliest(entry: object) -> dict[str, float]:
 def _is_number(value: object) -> bool:
     is_real = isinstance(value, (int, float)) and not isinstance(value, bool)
     return is_real and math.isfinite(value)  # type: ignore[arg-type]
-
-
-def _no_chat(server: str, text: str, fault: object) -> RuntimeError:
-    error = RuntimeError(
-        f"The server at {server} did not answer like the OpenAI chat API: got "
-        f"{shorten(text, 200)}. Check base_url."
-    )
-    status = _field(fault, "code")
-    if isinstance(status, int) and 400 <= status <= 599:
-        # A proxy that passes an error on, with a status of 200 on the envelope.
-        vars(error).update(status_code=status, body=fault)
-        return error
-    is_page = text.lstrip().startswith("<")
-    return mark(error, Advice("stop" if is_page else "again"))
 
 
 # ------------------------------------------------- parameters that are refused
@@ -243,66 +207,3 @@ def _names_refused(error: Exception) -> set[str]:
         # wrong with them is a reason to do without.
         named &= {"logprobs", "top_logprobs"} if status < 500 else set()
     return named | ({"top_logprobs"} if "logprobs" in named else set())
-
-
-# ---------------------------------------------------------------- errors
-
-
-def make_portable(error: BaseException) -> None:
-    """Let an error of the client, and all of its class, travel between processes.
-
-    Their constructors want more than their arguments, so that in a pool of processes
-    the provider's words would give way to one about a result that cannot be read.
-    """
-    if type(error).__module__.partition(".")[0] == "openai":
-        copyreg.pickle(type(error), _reduced)
-
-
-def _reduced(error: BaseException) -> tuple[Any, ...]:
-    return _revived, (type(error), error.args), vars(error)
-
-
-def _revived(kind: type[BaseException], args: tuple[Any, ...]) -> BaseException:
-    return kind.__new__(kind, *args)
-
-
-def hide(error: BaseException, key: str) -> None:
-    """Take the key out of an error, its causes, and the requests that they carry.
-
-    The frames of the HTTP client hold the key too: they are cut off.
-    """
-    for one in list(chain(error)):
-        one.__traceback__ = one.__context__ = None
-        one.args = _cleaned(one.args, key)
-        _hide_in_traffic(one, key)
-        vars(one).update(_cleaned(vars(one), key))
-
-
-def _hide_in_traffic(error: Any, key: str) -> None:
-    response = peek(error, "response")
-    responses = [] if response is None else [response, *response.history]
-    for owner in [error, *responses]:
-        headers = peek(peek(owner, "request"), "headers") or {}
-        if "authorization" in headers:
-            headers["authorization"] = "***"
-    for one in responses:
-        said = f"{peek(one, 'text')} {dict(one.headers)}"
-        if without(said, key) != said:
-            error.response = None  # its status and words are on the error itself
-
-
-def _cleaned(value: Any, key: str) -> Any:
-    if isinstance(value, str):
-        return without(value, key)
-    if isinstance(value, dict):
-        return {_cleaned(k, key): _cleaned(v, key) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        cleaned = [_cleaned(one, key) for one in value]
-        return cleaned if isinstance(value, list) else tuple(cleaned)
-    return value
-
-
-def without(text: str, key: str) -> str:
-    """Take the key out of a text."""
-    # A made-up key of a few letters is no secret, and replacing it would garble.
-    return text.replace(key, "***") if len(key) >= 8 else text

@@ -11,10 +11,12 @@ from sklearn.base import BaseEstimator
 
 from .._validation import shorten
 from ..protocols import Pair, Triplet
+from ._first_choices import FirstChoices
 from ._row import (
-    KINDS,
+    METHODS,
     answers,
     checked,
+    checked_answers,
     checked_labels,
     if_each_answers,
     judged,
@@ -23,7 +25,7 @@ from ._row import (
 __all__ = ["FirstAnswer"]
 
 
-class FirstAnswer(BaseEstimator):
+class FirstAnswer(FirstChoices, BaseEstimator):
     """Ask several oracles in turn, each only what those before it left open.
 
     The first oracle's answers win over the second's, and so on: known labels over a
@@ -51,8 +53,8 @@ class FirstAnswer(BaseEstimator):
     on the questions that are left to it.
 
     There are ``answer_triplets`` and ``judge_triplets`` if each oracle has a method
-    ``answer_triplets``, and the same holds for pairs. There is ``answer_sets`` if each
-    has it.
+    ``answer_triplets``, and the same holds for pairs and choices. There are
+    ``answer_sets`` and ``propose_categories`` if each has them.
 
     Examples
     --------
@@ -229,27 +231,25 @@ class FirstAnswer(BaseEstimator):
         Raises
         ------
         TypeError, ValueError
-            If ``oracles`` is no list of (name, oracle), an oracle has none of the
-            methods ``answer_triplets``, ``answer_pairs`` and ``answer_sets``, or its
-            own ``check`` raises.
+            If ``oracles`` is no list of (name, oracle), an oracle has no method to
+            answer anything, or its own ``check`` raises.
         """
         for name, oracle in self._named():
-            if not any(answers(oracle, kind) for kind in KINDS):
+            if not any(answers(oracle, kind) for kind in METHODS):
                 raise TypeError(
                     f"The oracle {name!r}, {type(oracle).__name__}, cannot answer "
-                    "anything: it has no method 'answer_triplets' or 'answer_pairs', "
-                    "nor 'answer_sets'."
+                    f"anything: it has none of the methods {tuple(METHODS.values())}."
                 )
             if callable(getattr(oracle, "check", None)):
                 oracle.check()
 
-    def plan(self, questions: Sequence[Sequence[str]], **how: Any) -> dict[str, Any]:
+    def plan(self, questions: Sequence[Any], **how: Any) -> dict[str, Any]:
         """Say what asking would take at most, and ask nothing.
 
         Parameters
         ----------
-        questions : sequence of sequence of str
-            Triplets (anchor, choice 1, choice 2), pairs (text, text), or sets.
+        questions : sequence
+            Questions of one kind, see :meth:`LLMOracle.plan`.
         **how : dict
             Handed on, such as ``kind="sets"`` or ``seconds_per_answer``.
 
@@ -351,7 +351,7 @@ class FirstAnswer(BaseEstimator):
         return [(name, oracle) for name, oracle in pairs]
 
     def _ask(
-        self, kind: str, questions: Sequence[tuple[str, ...]], *, wanted: bool
+        self, kind: str, questions: Sequence[Any], *, wanted: bool
     ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
         answered = np.full(len(questions), -1, dtype=np.intp)
         confidence = np.full(len(questions), np.nan)
@@ -359,7 +359,7 @@ class FirstAnswer(BaseEstimator):
         def ask(name: str, oracle: Any, left: NDArray[np.intp]) -> NDArray[np.bool_]:
             asked = [questions[int(i)] for i in left]
             found, sure = judged(oracle, kind, asked, wanted)
-            answered[left] = checked(name, found, len(left), allowed=(-1, 0, 1))
+            answered[left] = checked_answers(name, kind, found, asked)
             confidence[left] = checked(name, sure, len(left))
             is_usable: NDArray[np.bool_] = answered[left] >= 0
             return is_usable

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from os import PathLike
 from typing import Any
@@ -12,6 +13,8 @@ from .._validation import shorten
 from ..protocols import Reply
 from ._batch import read_results
 from ._calling import Question
+from ._categories import Categories, ProposesCategories
+from ._choices import AnswersChoices, Choices
 from ._judging import questions_for
 from ._kinds import Kind, Texts
 from ._pairs import AnswersPairs, Pairs
@@ -25,11 +28,19 @@ __all__ = ["LLMOracle"]
 
 
 class LLMOracle(
-    AnswersTriplets, AnswersPairs, AnswersSets, SharesSession, BaseEstimator
+    AnswersTriplets,
+    AnswersPairs,
+    AnswersSets,
+    AnswersChoices,
+    ProposesCategories,
+    SharesSession,
+    BaseEstimator,
 ):
     """Ask a language model which texts belong together.
 
-    Asks many questions at a time, keeps every reply in a journal, and uses it again.
+    Answers triplets, pairs, sets, and choices between categories, whose names it may
+    propose, too. Asks many questions at a time, keeps every reply in a journal, and
+    uses it again.
 
     Parameters
     ----------
@@ -60,21 +71,22 @@ class LLMOracle(
         in it might pose as a part of it; otherwise the prompt is the paper's.
     allow_neither : bool, default=False
         Whether the model may say that both choices or neither share the anchor's group,
-        which is so for about half of the entropy triplets. Of no account for pairs.
+        which is so for about half of the entropy triplets. For triplets alone.
     order : {"random", "given", "both"}, default="random"
-        In which order the choices of a triplet, or the texts of a pair or set, are
-        shown. "random": by chance, for each question. "both", not for sets: every
-        question is put twice, and what the two replies do not agree on is no answer.
+        In which order the choices of a triplet, the texts of a pair or set, or the
+        options of a choice are shown. "random": by chance, for each question. "both",
+        not for sets: every question is put twice, and what the two replies do not
+        agree on is no answer.
     n_votes : int, default=1
-        How often each question is asked; the majority counts. Of use only with a
-        temperature above 0.
+        How often each question is asked; the majority counts, of the votes on a choice
+        the plurality. Of use only with a temperature above 0.
     scoring : {"reply", "options", "pmi"}, default="reply"
         "reply" reads what the model says. The others compare likelihoods, which a
         local model can give (:class:`TransformersChat`): of the words "Choice 1" and
         "Choice 2" (of a pair, "Yes" and "No") in both orders, or, for triplets alone,
         how much likelier the anchor makes each choice.
     min_confidence : float in [0.5, 1], default=0.5
-        Answers that are known to be less sure are no answers.
+        Answers that are known to be less sure are no answers. 0.5 leaves out none.
     max_characters : int, default=2000
         Longer texts are cut, and counted, or refused.
     long_texts : {"cut", "raise"}, default="cut"
@@ -204,7 +216,7 @@ class LLMOracle(
 
     def plan(
         self,
-        questions: Sequence[Sequence[str]],
+        questions: Sequence[Any],
         *,
         kind: str | None = None,
         seconds_per_answer: float | None = None,
@@ -213,11 +225,12 @@ class LLMOracle(
 
         Parameters
         ----------
-        questions : sequence of sequence of str
-            Triplets (anchor, choice 1, choice 2), pairs (text, text), or sets.
-        kind : {"triplets", "pairs", "sets"}, optional
-            Which. None: if the first question is a list, sets; otherwise triplets or
-            pairs, by its length.
+        questions : sequence
+            Triplets (anchor, choice 1, choice 2), pairs (text, text), sets, choices
+            (texts, options), or what categories are asked about, (texts, known).
+        kind : {"triplets", "pairs", "sets", "choices", "categories"}, optional
+            Which. None: if the first question is a list of str, sets; if it begins
+            with texts, choices; otherwise triplets or pairs, by its length.
         seconds_per_answer : float, optional
             How long a call takes. None: the median of those in the journal.
 
@@ -291,9 +304,11 @@ class LLMOracle(
             the journal), ``n_failed``, ``n_open`` (in the last round, without a reply).
             Of distinct replies: ``n_usable``, ``n_neither``, ``n_unusable``,
             ``n_cut_short`` of these, ``n_first_choice`` (that name the choice *shown*
-            first), ``n_yes`` (to a pair), ``n_sets`` and ``n_sets_unusable`` (replies
-            about sets), ``n_entities`` (texts of ``n_sets``), ``n_entities_unassigned``
-            of these, ``n_lines_unmatched`` (that are neither text nor title),
+            first), ``n_yes`` (to a pair), ``n_none`` (of the options of a choice),
+            ``n_names`` (of categories) and ``n_names_dropped`` (lines that are no
+            names), ``n_sets`` and ``n_sets_unusable`` (replies about sets),
+            ``n_entities`` (texts of ``n_sets``), ``n_entities_unassigned`` of these,
+            ``n_lines_unmatched`` (that are neither text nor title),
             ``first_unusable_reply``. Of calls:
             ``n_calls``, ``n_retries``, ``prompt_tokens``, ``completion_tokens``
             (estimated where the server does not count), ``cost``, ``seconds``. Also
@@ -323,21 +338,33 @@ class LLMOracle(
 
 
 def _wanted(
-    oracle: LLMOracle, questions: Sequence[Sequence[str]], kind: str | None
+    oracle: LLMOracle, questions: Sequence[Any], kind: str | None
 ) -> tuple[dict[str, Question], int]:
     """Give what would be asked, by key, and how many tokens a long reply may have."""
-    if kind not in (None, "triplets", "pairs", "sets"):
+    two: dict[str, type[Triplets] | type[Pairs]]
+    two = {"triplets": Triplets, "pairs": Pairs}
+    more: dict[str, type[Sets] | type[Choices] | type[Categories]]
+    more = {"sets": Sets, "choices": Choices, "categories": Categories}
+    if kind not in (None, *two, *more):
         raise ValueError(
-            "kind must be 'triplets', 'pairs', 'sets' or None, got "
-            f"{shorten(kind)} instead."
+            "kind must be 'triplets', 'pairs', 'sets', 'choices', 'categories' or "
+            f"None, got {shorten(kind)} instead."
         )
-    if kind is None and len(questions) and isinstance(questions[0], list):
-        kind = "sets"
-    if kind == "sets":
-        return Sets(oracle).wanted(questions)
-    named: dict[str, Kind] = {"triplets": Triplets(oracle), "pairs": Pairs(oracle)}
-    known = named[kind] if kind else _by_length(oracle, questions)
+    kind = kind or _by_form(questions)
+    if kind in more:
+        return more[kind](oracle).wanted(questions)
+    known: Kind = two[kind](oracle) if kind else _by_length(oracle, questions)
     return questions_for(oracle, known, questions), UNLIMITED
+
+
+def _by_form(questions: Sequence[Any]) -> str | None:
+    """Tell sets and choices by the first, None for anything else."""
+    first = questions[0] if len(questions) else ()
+    if not isinstance(first, (list, tuple)):
+        return None
+    if first and isinstance(first[0], (list, tuple)):
+        return "choices"
+    return "sets" if isinstance(first, list) else None
 
 
 def _by_length(oracle: LLMOracle, questions: Sequence[Sequence[str]]) -> Kind:
@@ -348,14 +375,17 @@ def _by_length(oracle: LLMOracle, questions: Sequence[Sequence[str]]) -> Kind:
             return kind(oracle)
     raise TypeError(
         "questions must be triplets (anchor, choice 1, choice 2) or pairs (text, "
-        f"text), or sets with kind='sets', got {shorten(first)} at index 0."
+        "text), or sets with kind='sets', or anything else that 'kind' names, got "
+        f"{shorten(first)} at index 0."
     )
 
 
 def _answer(reply: Reply) -> int | None:
-    """Read the reply to a question of whatever kind; no reply is an answer to two.
+    """Read a reply to a triplet or a pair; None for what may be one to anything else.
 
-    One of several lines may be about a set, without which it cannot be read.
+    No reply is an answer to both. A number alone may be that of an option.
     """
+    if not re.search("choice|yes|no", reply.text, re.IGNORECASE):
+        return None
     answer = max(CHOICE.parse(reply.text), YES_NO.parse(reply.text))
-    return None if answer < 0 and "\n" in reply.text.strip() else answer
+    return answer if answer >= 0 else None

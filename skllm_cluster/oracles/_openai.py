@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import os
-import threading
-import time
-import weakref
 from collections.abc import Mapping
 from numbers import Real
 from typing import Any
-from urllib.parse import urlsplit
 
 from sklearn.base import BaseEstimator
 
-from .._validation import check_number, import_extra, shorten
+from .._remote import OpenAIClient
+from .._validation import check_number, shorten
 from ..protocols import Reply
-from ._chat_api import adapt, decode, hide, learn, make_portable, read_reply, without
+from ._chat_api import adapt, learn, read_reply
 
 __all__ = ["OpenAIChat"]
 
-_OPENAI = "https://api.openai.com/v1"
-_NO_KEY = "not-needed"  # the client insists on a key, local servers do not
-_LOCK = threading.Lock()  # held to open a client, never while asking
 
-
-class OpenAIChat(BaseEstimator):
+class OpenAIChat(OpenAIClient, BaseEstimator):
     """Send a prompt to a server that speaks the OpenAI chat API.
 
     An instance is a callable from prompt to reply, made for :class:`LLMOracle`. It
@@ -130,18 +121,21 @@ class OpenAIChat(BaseEstimator):
         RuntimeError
             If what answers is not a chat API, or its answer is broken.
         """
-        client = self._open()
+        create = self._open().chat.completions.with_streaming_response.create
         asked = self.request(prompt)
         target = asked["base_url"], self.model
         own = self._parameters().keys() - {*(self.extra_body or {})}
         body = adapt(asked["body"], own, target)
+        more = {k: v for k, v in body.items() if k not in ("model", "messages")}
         try:
-            text = _exchange(client, body, float(self.timeout))
+            text = self._exchange(
+                lambda: create(
+                    model=body["model"], messages=body["messages"], extra_body=more
+                )
+            )
         except Exception as error:
-            hide(error, _secret(client))
             learn(error, own & body.keys(), target)
-            make_portable(error)
-            raise error from error.__cause__
+            raise
         return read_reply(text, target[0])
 
     def request(self, prompt: str) -> dict[str, Any]:
@@ -158,7 +152,7 @@ class OpenAIChat(BaseEstimator):
             itself, all as JSON values and without the key.
         """
         return {
-            "base_url": _plain(self._server() or _OPENAI),
+            "base_url": self._target(),
             "body": {
                 "model": self.model,
                 "messages": [{"role": "user", "content": prompt}],
@@ -167,29 +161,12 @@ class OpenAIChat(BaseEstimator):
             },
         }
 
-    def check(self) -> None:
-        """Check the parameters and that there is a key; send nothing.
-
-        Raises
-        ------
-        ImportError
-            If the package ``openai`` is not installed.
-        TypeError, ValueError
-            If a parameter is not valid, or the key is missing.
-        """
-        if not isinstance(self.model, str) or not self.model:
-            raise ValueError(
-                f"model must be the name of a model, got {shorten(self.model)} instead."
-            )
-        check_number(self, "timeout", kind=Real, low=0, closed="neither")
+    def _check_settings(self) -> None:
+        super()._check_settings()
         check_number(self, "temperature", kind=Real, low=0, optional=True)
         check_number(self, "max_tokens", low=1, optional=True)
         if not isinstance(self.logprobs, bool):
             raise TypeError(f"logprobs must be a bool, got {shorten(self.logprobs)}.")
-        _check_extra(self.extra_body)
-        _check_url(self._server())
-        self._key()
-        import_extra("openai", "OpenAIChat")
 
     def _parameters(self) -> dict[str, Any]:
         """Return the parameters of the request that are set, as JSON values."""
@@ -201,142 +178,3 @@ class OpenAIChat(BaseEstimator):
         if self.logprobs:
             found |= {"logprobs": True, "top_logprobs": 5}
         return found
-
-    def _server(self) -> str | None:
-        return self.base_url or os.environ.get("OPENAI_BASE_URL") or None
-
-    def _key(self) -> str:
-        name = self.api_key_env
-        if not isinstance(name, str) or not name.isidentifier():
-            raise ValueError(
-                "api_key_env must be the name of an environment variable, such as "
-                "'OPENAI_API_KEY'. What was given is not shown, in case it is a key."
-            )
-        # The key is no variable here: tools that show them would show it.
-        if not os.environ.get(name, "").strip() and self._server() is None:
-            raise ValueError(
-                f"OpenAIChat found no API key: the environment variable {name} is not "
-                "set. Set it, name another one with api_key_env=, or say with "
-                "base_url= which server to ask."
-            )
-        if not _fits_a_header(os.environ.get(name, "").strip()):
-            # The HTTP client would show a key with a line break in its error.
-            raise ValueError(
-                f"The environment variable {name} does not hold an API key: it must "
-                "be printable ASCII without spaces. Its value is not shown."
-            )
-        return os.environ.get(name, "").strip() or _NO_KEY
-
-    def _open(self) -> Any:
-        """Return the client, made once per process and for these parameters."""
-        made_for = (
-            os.getpid(),  # sockets must not be shared with a forked child
-            self._server(),
-            self.api_key_env,
-            self.timeout,
-        )
-        with _LOCK:
-            if self.__dict__.get("_made_for") != made_for:
-                self.check()
-                self._client = _client(self._key(), self._server(), float(self.timeout))
-                # Its own __del__ may come after that of its sockets, which then warn.
-                weakref.finalize(self, self._client.close)
-                self._made_for = made_for
-            return self._client
-
-    def __getstate__(self) -> dict[str, Any]:
-        own = {"_client", "_made_for"}
-        state: dict[str, Any] = super().__getstate__()
-        return {name: value for name, value in state.items() if name not in own}
-
-
-def _client(key: str, server: str | None, timeout: float) -> Any:
-    openai = import_extra("openai", "OpenAIChat")
-    try:
-        return openai.OpenAI(
-            api_key=key, base_url=server, timeout=timeout, max_retries=0
-        )
-    except Exception as error:  # such as a proxy whose URL is not valid
-        hide(error, key)
-        del key  # this frame is shown
-        raise error from error.__cause__
-
-
-def _exchange(client: Any, body: dict[str, Any], timeout: float) -> str:
-    """Send a request; return the body of the answer, without the key."""
-    import openai
-
-    deadline = time.monotonic() + timeout
-    more = {k: v for k, v in body.items() if k not in ("model", "messages")}
-    received = bytearray()
-    try:
-        # The client's own timeout is one for each piece of an answer, and its parser
-        # lets web pages and broken JSON through: so the bytes, as they come.
-        with client.chat.completions.with_streaming_response.create(
-            model=body["model"], messages=body["messages"], extra_body=more
-        ) as response:
-            for piece in response.iter_bytes():
-                received += piece
-                if time.monotonic() > deadline:
-                    raise openai.APITimeoutError(response.http_request)
-            text = decode(bytes(received), response.http_response.charset_encoding)
-            return without(text, _secret(client))
-    except openai.OpenAIError:
-        raise
-    except Exception as error:
-        # While a body is read, the errors of the HTTP client come as they are.
-        request = getattr(error, "request", None)
-        if request is None:
-            raise
-        if "Timeout" in type(error).__name__:
-            raise openai.APITimeoutError(request) from error
-        raise openai.APIConnectionError(request=request) from error
-
-
-def _secret(client: Any) -> str:
-    return "" if client.api_key == _NO_KEY else str(client.api_key)
-
-
-def _fits_a_header(key: str) -> bool:
-    return key.isascii() and key.isprintable() and " " not in key
-
-
-def _plain(url: str) -> str:
-    """Return a URL without user name, password, query and closing slash."""
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    return f"{parts.scheme}://{host}{parts.path}".rstrip("/")
-
-
-def _check_url(url: object) -> None:
-    if url is None:
-        return
-    try:
-        parts = urlsplit(url) if isinstance(url, str) else urlsplit("")
-        valid = parts.scheme in ("http", "https") and bool(parts.hostname)
-    except ValueError:
-        valid = False
-    if not valid:
-        shown = url.rpartition("@")[2] if isinstance(url, str) else url
-        raise ValueError(
-            "base_url (or OPENAI_BASE_URL) must be a URL such as "
-            f"'http://127.0.0.1:8000/v1', got {shorten(shown)} instead."
-        )
-
-
-def _check_extra(extra: object) -> None:
-    if extra is None:
-        return
-    if not isinstance(extra, Mapping) or not all(isinstance(k, str) for k in extra):
-        raise TypeError(f"extra_body must be a dict of fields, got {shorten(extra)}.")
-    try:
-        json.dumps(dict(extra), allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise TypeError(
-            f"extra_body must hold JSON values only, got {shorten(extra)}: {error}."
-        ) from None
-    if extra.get("stream"):
-        raise ValueError(
-            "extra_body must not ask for a stream: OpenAIChat reads whole answers. "
-            "Leave 'stream' out."
-        )

@@ -13,15 +13,19 @@ from typing import NamedTuple
 from ..protocols import Reply
 
 __all__ = [
+    "AROUND",
     "CHOICE",
     "YES_NO",
     "Reading",
     "Tally",
+    "alone",
+    "answer_of",
     "choice_probability",
     "no_probability",
     "parse_choice",
     "parse_yes_no",
     "says_neither",
+    "thoughts_before",
 ]
 
 
@@ -57,7 +61,7 @@ class Reading(NamedTuple):
         }, unusable
 
 
-def _thoughts(answer: str) -> re.Pattern[str]:
+def thoughts_before(answer: str) -> re.Pattern[str]:
     """Match thoughts before the answer, from servers that do not part the two.
 
     Some templates open them in the prompt, so that the reply holds only their end;
@@ -72,8 +76,8 @@ def _thoughts(answer: str) -> re.Pattern[str]:
     )
 
 
-_BEFORE_CHOICE = _thoughts("[Cc]hoice")
-_BEFORE_YES_NO = _thoughts(r"(?i:yes|no)\b")
+_BEFORE_CHOICE = thoughts_before("[Cc]hoice")
+_BEFORE_YES_NO = thoughts_before(r"(?i:yes|no)\b")
 _ASCII = str.maketrans(  # full-width digits, signs and brackets
     "\uff11\uff12\uff1a\uff0e\u3002\uff01\uff08\uff09\u300c\u300d\u3010\u3011",
     "12:..!()[][]",
@@ -82,31 +86,31 @@ _ASCII = str.maketrans(  # full-width digits, signs and brackets
 # What may stand around an answer: quotes, brackets, Markdown, a word that announces
 # it, and tokens that end a turn. No two of these patterns can match the same text in
 # two ways, so that reading is linear even for a hostile reply.
-_AROUND = r"\s\"'`*_#$“”\u2018\u2019«»()\[\]{}<>"
+AROUND = r"\s\"'`*_#$“”\u2018\u2019«»()\[\]{}<>"
 _ANNOUNCED = (
     r"(?:json|<answer>|\\boxed|(?:(?:the|my)\s+)?(?:(?:final|correct|best|better)\s+)?"
-    rf"(?:answer|choice|option|response)[{_AROUND}]*(?::|=|is\b:?))"
+    rf"(?:answer|choice|option|response)[{AROUND}]*(?::|=|is\b:?))"
 )
 _TURN_ENDS = r"<(?:/s|/answer|eos|end_of_turn|[|\uff5c][a-z_▁]+[|\uff5c])>"
 
 
-def _alone(answer: str) -> re.Pattern[str]:
+def alone(answer: str) -> re.Pattern[str]:
     """Match a reply that is an answer and nothing else."""
     return re.compile(
-        rf"[{_AROUND}]*(?:{_ANNOUNCED}[{_AROUND}]*){{0,2}}(?:{answer})"
-        rf"[{_AROUND}.,;:!]*(?:{_TURN_ENDS}[{_AROUND}.,;:!]*)*",
+        rf"[{AROUND}]*(?:{_ANNOUNCED}[{AROUND}]*){{0,2}}(?:{answer})"
+        rf"[{AROUND}.,;:!]*(?:{_TURN_ENDS}[{AROUND}.,;:!]*)*",
         re.IGNORECASE | re.ASCII,
     )
 
 
-_CHOICE = _alone(rf"(?:(?:choice|option)[{_AROUND}]+)?([12])")
-_NEITHER = _alone(
+_CHOICE = alone(rf"(?:(?:choice|option)[{AROUND}]+)?([12])")
+_NEITHER = alone(
     r"(?:neither|both|none)(?:\s+(?:or|and)\s+(?:neither|both))?(?:\s+choices?)?"
     r"|neither\s+choice\s+1\s+nor\s+(?:choice\s+)?2"
     r"|both\s+choice\s+1\s+and\s+(?:choice\s+)?2"
 )
 
-_YES_OR_NO = _alone("(yes|no)")
+_YES_OR_NO = alone("(yes|no)")
 # As the demonstrations in the prompt have it, whatever the prompt says.
 _REASONED = re.compile(r"(yes|no)[.,]?\s+because\b", re.IGNORECASE)
 # What takes back a No, and what a Yes, within its reason. The word "no" is also an
@@ -152,7 +156,7 @@ def parse_choice(reply: object) -> int:
     >>> parse_choice("Choice 1 is wrong")
     -1
     """
-    found = _CHOICE.fullmatch(_answer(reply, _BEFORE_CHOICE))
+    found = _CHOICE.fullmatch(answer_of(reply, _BEFORE_CHOICE))
     return int(found[1]) - 1 if found else -1
 
 
@@ -191,7 +195,7 @@ def parse_yes_no(reply: object) -> int:
     >>> parse_yes_no("None"), parse_yes_no("Yes and no"), parse_yes_no("Yes, I think")
     (-1, -1, -1)
     """
-    found = _found_yes_no(_answer(reply, _BEFORE_YES_NO))
+    found = _found_yes_no(answer_of(reply, _BEFORE_YES_NO))
     return int(found[1].lower() == "yes") if found else -1
 
 
@@ -214,7 +218,7 @@ def says_neither(reply: object) -> bool:
     >>> says_neither("**Neither**"), says_neither("Neither, but Choice 1 is close")
     (True, False)
     """
-    return _NEITHER.fullmatch(_answer(reply, _BEFORE_CHOICE)) is not None
+    return _NEITHER.fullmatch(answer_of(reply, _BEFORE_CHOICE)) is not None
 
 
 def choice_probability(reply: Reply) -> float | None:
@@ -249,7 +253,7 @@ def choice_probability(reply: Reply) -> float | None:
     >>> choice_probability(Reply("Choice 1")) is None
     True
     """
-    answer = _answer(reply.text, _BEFORE_CHOICE)
+    answer = answer_of(reply.text, _BEFORE_CHOICE)
     found = _CHOICE.fullmatch(answer)
     if found is None:
         return None
@@ -282,7 +286,7 @@ def no_probability(reply: Reply) -> float | None:
     >>> round(no_probability(reply), 2)
     0.1
     """
-    answer = _answer(reply.text, _BEFORE_YES_NO)
+    answer = answer_of(reply.text, _BEFORE_YES_NO)
     found = _found_yes_no(answer)
     if found is None:
         return None
@@ -311,7 +315,7 @@ def _found_yes_no(answer: str) -> re.Match[str] | None:
     return None if taken_back else reasoned
 
 
-def _answer(reply: object, thoughts: re.Pattern[str]) -> str:
+def answer_of(reply: object, thoughts: re.Pattern[str]) -> str:
     """Return what a reply says after the thoughts, with ASCII digits."""
     if not isinstance(reply, str):
         return ""

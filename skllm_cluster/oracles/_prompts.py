@@ -1,13 +1,19 @@
 """What a question is: its words, how texts are shown in it, and the chance it carries.
 
-Pure functions, and the one place to import them from. The words of a pair are in
-``_pair_prompt.py``, those of a set in ``_set_prompt.py``, parsers in ``_parsing.py``
-and ``_set_parsing.py``, lengths in ``_tokens.py``, chances in ``_chances.py``.
+Pure functions, and the one place to import them from. The words of a pair, a set, a
+choice and a proposal are in ``_pair_prompt.py``, ``_set_prompt.py``,
+``_choice_prompt.py`` and ``_category_prompt.py``; parsers in ``_parsing.py``,
+``_set_parsing.py``, ``_choice_parsing.py`` and ``_category_parsing.py``; lengths in
+``_tokens.py``, chances in ``_chances.py``.
 """
 
 from __future__ import annotations
 
+from ._category_parsing import Names, parse_names
+from ._category_prompt import category_prompt
 from ._chances import keyed_mistakes, keyed_order, keyed_uniform
+from ._choice_parsing import parse_option
+from ._choice_prompt import choice_needs_fence, choice_prompt
 from ._fences import needs_fence, show
 from ._nouns import nouns
 from ._pair_prompt import (
@@ -31,10 +37,14 @@ __all__ = [
     "PROMPT_VERSION",
     "Clusters",
     "Demonstration",
+    "Names",
+    "category_prompt",
     "check_demonstrations",
     "check_pair_template",
     "check_template",
+    "choice_needs_fence",
     "choice_probability",
+    "choice_prompt",
     "fit_text",
     "keyed_mistakes",
     "keyed_order",
@@ -45,6 +55,8 @@ __all__ = [
     "pair_prompt",
     "parse_choice",
     "parse_clusters",
+    "parse_names",
+    "parse_option",
     "parse_yes_no",
     "renumbered",
     "says_neither",

@@ -11,15 +11,31 @@ from sklearn.utils.metaestimators import available_if
 
 from .._validation import shorten, tells_confidence
 
-__all__ = ["KINDS", "answers", "checked", "checked_labels", "if_each_answers", "judged"]
+__all__ = [
+    "METHODS",
+    "answers",
+    "checked",
+    "checked_answers",
+    "checked_labels",
+    "checked_names",
+    "if_each_answers",
+    "judged",
+]
 
-KINDS = ("triplets", "pairs", "sets")
+#: By what method each kind of question is answered.
+METHODS = {
+    "triplets": "answer_triplets",
+    "pairs": "answer_pairs",
+    "sets": "answer_sets",
+    "choices": "answer_choices",
+    "categories": "propose_categories",
+}
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
 
 def answers(oracle: Any, kind: str) -> bool:
     """Tell whether an oracle answers that kind of question."""
-    return callable(getattr(oracle, f"answer_{kind}", None))
+    return callable(getattr(oracle, METHODS[kind], None))
 
 
 def if_each_answers(kind: str) -> Callable[[_Method], _Method]:
@@ -34,7 +50,7 @@ def if_each_answers(kind: str) -> Callable[[_Method], _Method]:
             if not answers(oracle, kind):
                 raise AttributeError(
                     f"The oracle {name!r}, {type(oracle).__name__}, cannot answer "
-                    f"{kind}: it has no method 'answer_{kind}'."
+                    f"{kind}: it has no method {METHODS[kind]!r}."
                 )
         return True
 
@@ -43,11 +59,11 @@ def if_each_answers(kind: str) -> Callable[[_Method], _Method]:
 
 
 def judged(
-    oracle: Any, kind: str, questions: list[tuple[str, ...]], wanted: bool
+    oracle: Any, kind: str, questions: list[Any], wanted: bool
 ) -> tuple[Any, Any]:
     """Ask one oracle; it tells its confidence if it is wanted, and can."""
     wants_pilot = getattr(oracle, "needs_preflight", None)
-    if callable(wants_pilot) and wants_pilot(questions):
+    if kind != "choices" and callable(wants_pilot) and wants_pilot(questions):
         getattr(oracle, f"preflight_{kind}")(questions)
     if wanted and tells_confidence(oracle, kind):
         found, confidence = getattr(oracle, f"judge_{kind}")(questions)
@@ -75,6 +91,46 @@ def checked(
             f"{found.ravel()[:5].tolist()}."
         )
     return found
+
+
+def checked_answers(
+    name: str, kind: str, values: Any, questions: Sequence[Any]
+) -> NDArray[Any]:
+    """Check that an oracle gave one answer to each question, which it may have.
+
+    Raises
+    ------
+    ValueError
+        If it did not.
+    """
+    if kind != "choices":
+        return checked(name, values, len(questions), allowed=(-1, 0, 1))
+    found = checked(name, values, len(questions))
+    for i, (answer, (_, options)) in enumerate(zip(found, questions, strict=True)):
+        if answer not in range(-1, len(options) + 1):
+            raise ValueError(
+                f"The oracle {name!r} must return an int from -1 to {len(options)} "
+                f"for a question with {len(options)} options, got {answer} at index "
+                f"{i}."
+            )
+    return found
+
+
+def checked_names(name: str, values: Any) -> list[str]:
+    """Check that an oracle gave names.
+
+    Raises
+    ------
+    TypeError
+        If it did not.
+    """
+    is_list = hasattr(values, "__len__") and not isinstance(values, str)
+    if not is_list or not all(isinstance(one, str) for one in values):
+        raise TypeError(
+            f"The oracle {name!r} must return a list of str as names of categories, "
+            f"got {shorten(values)}."
+        )
+    return list(values)
 
 
 def checked_labels(

@@ -15,6 +15,7 @@ from sklearn.utils import check_random_state
 from .._validation import shorten
 from ..protocols import Pair, Triplet
 from ._prompts import keyed_uniform
+from ._truth_choices import LabelsChoices, Vocabulary, gather_names
 from ._truth_sets import LabelsSets, gather, gather_sets, known
 
 __all__ = ["TruthOracle"]
@@ -23,7 +24,7 @@ _UNDETERMINED = ("abstain", "random")
 _SEEDING = threading.Lock()  # two threads must not draw two seeds for one oracle
 
 
-class TruthOracle(LabelsSets, BaseEstimator):
+class TruthOracle(LabelsSets, LabelsChoices, BaseEstimator):
     """Answer from known labels: **simulates** an LLM, and asks none.
 
     For examples, tests, and to see how far perfect or noisy answers would get you.
@@ -40,15 +41,20 @@ class TruthOracle(LabelsSets, BaseEstimator):
     groups : sequence of int, of the same length, optional
         Equal numbers form one set. Labels are then compared within a set only, and
         whole sets are all that is answered; see :meth:`from_sets`.
+    names : sequence of str, of the same length, optional
+        What the category of each text is called. None: its label, as a str. A category
+        with several names is one that an oracle splits; a name of several categories
+        merges them.
     accuracy : float in [0, 1], default=1.0
         Probability that a question that the labels determine is answered truly.
     undetermined : {"abstain", "random"}, default="abstain"
         What is answered if the labels do not determine an answer: -1, or the throw
-        of a fair coin. In sets, always -1.
+        of a fair coin, with as many sides as there are answers. In sets, always -1.
     doubts : bool, default=False
-        Whether some answers are more doubtful than others (not in sets), and
-        :meth:`judge_triplets` and :meth:`judge_pairs` say which. Needs an ``accuracy``
-        of at least 0.5, which is then that of all answers together.
+        Whether some answers are more doubtful than others (not in sets, or of
+        proposals), and :meth:`judge_triplets`, :meth:`judge_pairs` and
+        :meth:`judge_choices` say which. Needs an ``accuracy`` of at least 0.5, which is
+        then that of all answers together.
     random_state : int, RandomState instance or None, default=None
         Seeds the wrong answers and the coin. None draws a seed once per oracle.
 
@@ -59,16 +65,17 @@ class TruthOracle(LabelsSets, BaseEstimator):
     Notes
     -----
     A triplet is determined if all three labels are known and exactly one of the two
-    choices shares the anchor's. A pair is determined if both labels are known. Two
+    choices shares the anchor's. A pair is determined if both labels are known, a choice
+    between options if the label of one of the texts asked about is. Two
     texts share a label if any of theirs is the same. In a set, a text that has several
     belongs to none of its clusters.
 
     Errors belong to questions, not to calls: the same question, in either order of
     the choices or of the pair, in any batch or thread, gets the answer that says the
-    same. The errors in pairs and in triplets are independent. Asking again therefore
-    does not average the errors out, as it would not with a model that misunderstands a
-    text. Unlike a real model's, the errors do not depend on how hard the question is,
-    and no position is preferred.
+    same. The errors in questions of different kinds are independent. Asking again
+    therefore does not average the errors out, as it would not with a model that
+    misunderstands a text. Unlike a real model's, the errors do not depend on how hard
+    the question is, and no position is preferred.
 
     With ``doubts``, each question has a probability of a true answer of its own, drawn
     evenly from the widest interval around ``accuracy`` within [0.5, 1]: from 0.5 to 1
@@ -99,6 +106,7 @@ class TruthOracle(LabelsSets, BaseEstimator):
         labels: Sequence[Hashable],
         *,
         groups: Sequence[int] | None = None,
+        names: Sequence[str] | None = None,
         accuracy: float = 1.0,
         undetermined: str = "abstain",
         doubts: bool = False,
@@ -107,6 +115,7 @@ class TruthOracle(LabelsSets, BaseEstimator):
         self.texts = texts
         self.labels = labels
         self.groups = groups
+        self.names = names
         self.accuracy = accuracy
         self.undetermined = undetermined
         self.doubts = doubts
@@ -213,11 +222,7 @@ class TruthOracle(LabelsSets, BaseEstimator):
         judge: Callable[..., tuple[int, float]],
     ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
         self._check_parameters()
-        if self.groups is not None:
-            raise ValueError(
-                "With groups, labels are compared within a set, so TruthOracle answers "
-                "sets alone. For triplets and pairs leave groups out."
-            )
+        self._refuse_groups()
         labels_of, seed = self._lookup(), self._seed()
         judged = [judge(labels_of, seed, *question) for question in questions]
         answers = np.array([answer for answer, _ in judged], dtype=np.intp)
@@ -264,15 +269,27 @@ class TruthOracle(LabelsSets, BaseEstimator):
     ) -> tuple[int, float]:
         """Say the truth, or err by the chance that the question carries."""
         if truth is not None:
-            sure = self.accuracy
-            if self.doubts:
-                # Another draw than the one that decides whether the answer errs.
-                place = 2 * draw("doubt") - 1
-                sure += place * min(1 - self.accuracy, self.accuracy - 0.5)
+            sure = self._sureness(draw)
             return truth ^ int(draw("truth") < 1 - sure), sure
         if self.undetermined == "abstain":
             return -1, np.nan
         return coin[int(draw("truth") >= 0.5)], 0.5
+
+    def _sureness(self, draw: Callable[[str], float]) -> float:
+        """Draw the probability with which a question is answered truly."""
+        accuracy = float(self.accuracy)
+        if not self.doubts:
+            return accuracy
+        # Another draw than the one that decides whether the answer errs.
+        place = 2 * draw("doubt") - 1
+        return accuracy + place * min(1 - accuracy, accuracy - 0.5)
+
+    def _refuse_groups(self) -> None:
+        if self.groups is not None:
+            raise ValueError(
+                "With groups, labels are compared within a set, so TruthOracle answers "
+                "sets alone. For any other question leave groups out."
+            )
 
     def _check_parameters(self) -> None:
         accuracy: Any = self.accuracy
@@ -293,14 +310,26 @@ class TruthOracle(LabelsSets, BaseEstimator):
 
     def _lookup(self) -> Any:
         """Return what is known of each text, or set, gathered once for these labels."""
-        given = (self.texts, self.labels, self.groups)
+        return self._tables()[0]
+
+    def _vocabulary(self) -> Vocabulary:
+        """Return what categories are called, gathered once for these names."""
+        words: Vocabulary = self._tables()[1]
+        return words
+
+    def _tables(self) -> Any:
+        labelled, given = (self.texts, self.labels), (self.groups, self.names)
         cached: Any = self.__dict__.get("_cached")
         if cached is None or any(
-            a is not b for a, b in zip(cached[:3], given, strict=True)
+            a is not b for a, b in zip(cached[:4], (*labelled, *given), strict=True)
         ):
-            table = gather(*given[:2]) if self.groups is None else gather_sets(*given)
-            # One assignment: another thread sees the old table or the new one.
-            cached = self._cached = (*given, table)
+            tables: Any
+            if self.groups is None:
+                tables = gather(*labelled), gather_names(*labelled, self.names)
+            else:  # what a set is about has no name
+                tables = gather_sets(*labelled, self.groups), None
+            # One assignment: another thread sees the old tables or the new ones.
+            cached = self._cached = (*labelled, *given, tables)
         return cached[-1]
 
     def _seed(self) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from .._validation import as_texts, is_unlabelled, shorten
 from ._prompts import keyed_mistakes, renumbered
 
-__all__ = ["LabelsSets", "gather", "gather_sets", "known"]
+__all__ = ["LabelsSets", "gather", "gather_sets", "known", "labelled"]
 
 #: A set in the order of its texts.
 _Sorted = tuple[str, ...]
+_T = TypeVar("_T")
 
 
 class LabelsSets:
@@ -123,10 +124,8 @@ class LabelsSets:
         return np.array(renumbered(labels), dtype=np.intp)
 
 
-def known(
-    labels_of: Mapping[str, frozenset[Hashable]], text: str
-) -> frozenset[Hashable]:
-    """Return the labels of a text.
+def known(labels_of: Mapping[str, frozenset[_T]], text: str) -> frozenset[_T]:
+    """Return the labels of a text, or its names.
 
     Raises
     ------
@@ -151,7 +150,7 @@ def gather(texts: Any, labels: Any) -> dict[str, frozenset[Hashable]]:
         If they are not texts and as many labels.
     """
     gathered: dict[str, set[Hashable]] = {}
-    for text, label in _labelled(texts, labels):
+    for text, label in labelled(texts, labels):
         mine = gathered.setdefault(text, set())
         if label is not None:
             mine.add(label)
@@ -168,15 +167,15 @@ def gather_sets(texts: Any, labels: Any, groups: Any) -> dict[_Sorted, list[int]
     TypeError, ValueError
         If they are not texts and as many labels and numbers.
     """
-    labelled = _labelled(texts, labels)
+    rows = labelled(texts, labels)
     numbers = np.asarray(groups)
-    if numbers.shape != (len(labelled),) or numbers.dtype.kind not in "iu":
+    if numbers.shape != (len(rows),) or numbers.dtype.kind not in "iu":
         raise ValueError(
-            f"groups must have one int per text, {len(labelled)}, got an array of "
+            f"groups must have one int per text, {len(rows)}, got an array of "
             f"{numbers.dtype} and shape {numbers.shape} instead."
         )
     members: dict[int, list[tuple[str, Hashable]]] = {}
-    for number, one in zip(numbers.tolist(), labelled, strict=True):
+    for number, one in zip(numbers.tolist(), rows, strict=True):
         members.setdefault(number, []).append(one)
     found: dict[_Sorted, list[int]] = {}
     for pairs in members.values():
@@ -187,7 +186,7 @@ def gather_sets(texts: Any, labels: Any, groups: Any) -> dict[_Sorted, list[int]
     return found
 
 
-def _labelled(texts: Any, labels: Any) -> list[tuple[str, Hashable]]:
+def labelled(texts: Any, labels: Any) -> list[tuple[str, Hashable]]:
     """Pair texts with their labels, None for unknown."""
     known_texts = as_texts(texts, "texts")
     values = labels.tolist() if hasattr(labels, "tolist") else list(labels)
@@ -208,9 +207,9 @@ def _labelled(texts: Any, labels: Any) -> list[tuple[str, Hashable]]:
     return list(zip(known_texts, values, strict=True))
 
 
-def _numbered(labelled: Sequence[tuple[str, Hashable]]) -> list[int]:
+def _numbered(rows: Sequence[tuple[str, Hashable]]) -> list[int]:
     numbers: dict[Hashable, int] = {None: -1}
-    return [numbers.setdefault(label, len(numbers) - 1) for _, label in labelled]
+    return [numbers.setdefault(label, len(numbers) - 1) for _, label in rows]
 
 
 def _by_text(table: Mapping[str, frozenset[Hashable]], ranked: _Sorted) -> list[int]:

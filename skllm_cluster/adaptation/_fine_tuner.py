@@ -1,12 +1,11 @@
-"""How answers change the embedding: the library's one training loop."""
+"""Train all weights of an embedder, or its upper layers, on answered triplets."""
 
 from __future__ import annotations
 
 import copy
-import logging
 import math
 import numbers
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,15 +13,15 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 
-from ._validation import check_number, distinct, import_extra
-from .losses import contrastive_loss
+from .._validation import check_number, distinct, import_extra
+from ..losses import contrastive_loss
+from ._counted import counted_triplets
+from ._training import train
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["FineTuner", "train"]
-
-logger = logging.getLogger(__name__)
+__all__ = ["FineTuner"]
 
 
 class FineTuner(BaseEstimator):
@@ -45,6 +44,7 @@ class FineTuner(BaseEstimator):
 
     See Also
     --------
+    MetricHead : For embedders that cannot be trained, and far faster.
     skllm_cluster.losses.answer_weights : What answers count, by their confidence.
     skllm_cluster.losses.contrastive_loss : The loss.
 
@@ -73,6 +73,8 @@ class FineTuner(BaseEstimator):
     >>> bool(after[0] @ after[1] > before[0] @ before[1])
     True
     """
+
+    needs_module = True
 
     def __init__(
         self,
@@ -191,7 +193,7 @@ class FineTuner(BaseEstimator):
         rng = check_random_state(random_state)
         if not np.size(triplets):
             raise ValueError("FineTuner needs at least one answered triplet, got none.")
-        counted, weights = _counted(np.reshape(triplets, (-1, 3)), weights)
+        counted, weights = counted_triplets(triplets, weights)
         tuned = copy.deepcopy(embedder)
         occurring, rows = np.unique(counted, return_inverse=True)
         first, inverse = distinct([texts[i] for i in occurring])
@@ -219,31 +221,6 @@ class FineTuner(BaseEstimator):
         return tuned
 
 
-def _counted(
-    triplets: NDArray[np.intp], weights: ArrayLike | None
-) -> tuple[NDArray[np.intp], NDArray[np.float64] | None]:
-    """Leave out triplets that count nothing; give the others weights of mean 1.
-
-    None for equal weights: they are to train exactly as no weights do.
-    """
-    if weights is None:
-        return triplets, None
-    given = np.asarray(weights, dtype=np.float64)
-    if given.shape != (len(triplets),):
-        raise ValueError(
-            f"weights must be one per triplet, {len(triplets)}, got shape "
-            f"{given.shape}."
-        )
-    if not (np.isfinite(given) & (given >= 0)).all() or not given.any():
-        raise ValueError(
-            "weights must be finite, none negative and not all 0, got values from "
-            f"{given.min()} to {given.max()}."
-        )
-    some = given > 0
-    triplets, given = triplets[some], given[some]
-    return triplets, None if np.ptp(given) == 0 else given / given.mean()
-
-
 def _epochs(
     n: int, batch_size: int, n_epochs: int, rng: np.random.RandomState
 ) -> Iterator[NDArray[np.intp]]:
@@ -252,106 +229,3 @@ def _epochs(
         order = rng.permutation(n)
         for start in range(0, n, batch_size):
             yield order[start : start + batch_size]
-
-
-def train(
-    module: Any,
-    loss_of: Callable[[Any], torch.Tensor],
-    batches: Iterator[Any],
-    *,
-    n_steps: int,
-    learning_rate: float,
-    decay: bool = True,
-    clip: float = 1.0,
-    dropout: bool = True,
-    also: Iterable[Any] = (),
-    after_step: Callable[[int], bool | None] | None = None,
-    seed: int = 0,
-) -> list[float]:
-    """Train a module in place: the library's one training loop.
-
-    AdamW without weight decay, with gradients clipped.
-
-    Parameters
-    ----------
-    module : torch.nn.Module
-        Its parameters with ``requires_grad`` are trained. All have it again afterwards.
-    loss_of : callable
-        From a batch to a scalar tensor.
-    batches : iterator
-        What ``loss_of`` takes, ``n_steps`` of them.
-    n_steps : int
-        Number of steps.
-    learning_rate : float
-        At the first step.
-    decay : bool, default=True
-        Whether it falls linearly to 0.
-    clip : float, default=1.0
-        Largest norm of the gradient of the module and of ``also`` together.
-    dropout : bool, default=True
-        Whether the module is in training mode.
-    also : iterable of torch.nn.Parameter, default=()
-        Trained with it.
-    after_step : callable, default=None
-        Told the number of steps done after each. Training ends if it returns True.
-    seed : int, default=0
-        Of torch. Its global generators are left as they were.
-
-    Returns
-    -------
-    history : list of float
-        The loss at each step.
-
-    Raises
-    ------
-    FloatingPointError
-        If the loss is not finite.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from skllm_cluster.adaptation import train
-    >>> line = torch.nn.Linear(1, 1)
-    >>> x = torch.tensor([[1.0], [2.0]])
-    >>> history = train(
-    ...     line,
-    ...     lambda _: (line(x) - 3 * x).square().mean(),
-    ...     iter(range(200)),
-    ...     n_steps=200,
-    ...     learning_rate=0.1,
-    ... )
-    >>> history[-1] < history[0] / 100
-    True
-    """
-    import torch
-
-    weights = [p for p in module.parameters() if p.requires_grad] + list(also)
-    optimizer = torch.optim.AdamW(weights, lr=learning_rate, weight_decay=0.0)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: max(0.0, 1 - step / n_steps) if decay else 1.0
-    )
-    history = []
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        for step, batch in enumerate(batches):
-            module.train(dropout)
-            optimizer.zero_grad(set_to_none=True)
-            loss = loss_of(batch)
-            history.append(float(loss.detach()))
-            if not math.isfinite(history[-1]):
-                raise FloatingPointError(
-                    f"The loss became {history[-1]} at step {step + 1} of {n_steps}. "
-                    "Lower learning_rate, or use dtype='float32'."
-                )
-            loss.backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_(weights, clip)
-            optimizer.step()
-            schedule.step()
-            if after_step is not None and after_step(step + 1):
-                break
-    optimizer.zero_grad(set_to_none=True)
-    module.eval().requires_grad_(True)
-    tenth = max(1, len(history) // 10)
-    first, last = np.mean(history[:tenth]), np.mean(history[-tenth:])
-    logger.info("trained %d steps, loss %.3f -> %.3f", len(history), first, last)
-    return history

@@ -102,7 +102,7 @@ class Advice:
 
     Examples
     --------
-    >>> from skllm_cluster.oracles._errors import Advice
+    >>> from skllm_cluster._remote import Advice
     >>> Advice("again", pause=2.0, congested=True)
     Advice(kind='again', pause=2.0, congested=True, free=False)
     """
@@ -148,7 +148,7 @@ def advise(error: BaseException) -> Advice:
 
     Examples
     --------
-    >>> from skllm_cluster.oracles._errors import advise
+    >>> from skllm_cluster._remote import advise
     >>> advise(ConnectionResetError()).kind, advise(TypeError()).kind
     ('again', 'stop')
     """
@@ -182,7 +182,7 @@ def describe(error: BaseException) -> str:
 
     Examples
     --------
-    >>> from skllm_cluster.oracles._errors import describe
+    >>> from skllm_cluster._remote import describe
     >>> describe(ConnectionRefusedError(111, "Connection refused"))
     'ConnectionRefusedError: [Errno 111] Connection refused'
     """
@@ -228,7 +228,7 @@ def pauses(rng: _Uniform) -> Iterator[float]:
     Examples
     --------
     >>> import random
-    >>> from skllm_cluster.oracles._errors import pauses
+    >>> from skllm_cluster._remote import pauses
     >>> waits = pauses(random.Random(0))
     >>> [round(next(waits), 2) for _ in range(3)]
     [0.42, 0.76, 0.84]
