@@ -60,6 +60,9 @@ class ClustersByCenters(TextsOrEmbeddings, TransformerMixin):
         Z = self._embed(X)
         return np.asarray(self._smoother.transform(Z) if self._smoother else Z)
 
+    def _chosen_clusterer(self) -> Any:
+        return self.clusterer
+
     def _cluster(self, Z: NDArray[Any], n_clusters: int) -> NDArray[np.intp]:
         """Cluster embeddings; sets the centres, and what ``transform`` needs."""
         self._smoother, self.embeddings_ = None, Z
@@ -67,7 +70,7 @@ class ClustersByCenters(TextsOrEmbeddings, TransformerMixin):
             self._smoother = NeighborSmoother(self.smooth_neighbors)
             self.embeddings_ = self._smoother.fit_transform(Z)
         self.cluster_centers_ = find_centers(
-            self.embeddings_, n_clusters, clusterer=self.clusterer,
+            self.embeddings_, n_clusters, clusterer=self._chosen_clusterer(),
             seed=self._seed, n_jobs=self.n_jobs,
         )  # fmt: skip
         labels = nearest(self.embeddings_, self.cluster_centers_, n_jobs=self.n_jobs)

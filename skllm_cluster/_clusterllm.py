@@ -8,7 +8,7 @@ from logging import DEBUG, INFO
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
@@ -23,19 +23,18 @@ from ._asking import (
     ask_triplets,
     check_labels,
     check_oracle,
-    check_triplets,
     chosen_first,
-    plan_triplets,
 )
-from ._centers import ClustersByCenters
 from ._granularity import GranularitySelector
 from ._inputs import read_input
-from ._validation import check_number, distinct, encode
+from ._rounds import AsksTriplets
+from ._validation import check_number
 from .adaptation import FineTuner
+from .criteria import f_beta
 from .embedders import BlackBoxEmbedder, SentenceTransformerEmbedder
 from .guard import adapt_guarded, held_out_accuracy
 from .losses import answer_weights
-from .sampling import entropy_triplets
+from .sampling import merge_pairs
 
 __all__ = ["ClusterLLMClusterer"]
 
@@ -43,7 +42,7 @@ logger = logging.getLogger(__name__)
 
 
 class ClusterLLMClusterer(
-    ClassNamePrefixFeaturesOutMixin, ClustersByCenters, ClusterMixin, BaseEstimator
+    ClassNamePrefixFeaturesOutMixin, AsksTriplets, ClusterMixin, BaseEstimator
 ):
     """Cluster short texts the way an oracle, such as an LLM, would group them.
 
@@ -61,9 +60,11 @@ class ClusterLLMClusterer(
         the estimator then clusters the embeddings as they are, which is the baseline
         that any gain has to be measured against.
     n_clusters : int, default=None
-        Number of clusters. None: the oracle chooses it, see ``granularity``.
+        Number of clusters. None: the oracle chooses it, see ``granularity``; with a
+        ``refiner``, there are as many as it finds classes.
     n_questions : int, default=1024
-        Q, triplets in each round. The paper's 1,024 do for 3,000 texts and for 50,000.
+        Q, triplets in each round, or all questions of the refiner. The paper's 1,024 do
+        for 3,000 texts and for 50,000.
     n_rounds : int, default=1
         How often to ask and adapt; 2 is the paper's "-iter". Each round goes on from
         the embedder of the one before. A round that the guard refuses is the last.
@@ -80,13 +81,19 @@ class ClusterLLMClusterer(
     smooth_neighbors : int, default=0
         With how many neighbours :class:`~skllm_cluster.smoothing.NeighborSmoother`
         averages each vector before clustering: 10 is good, 0 means none.
+    refiner : Refiner, default=None
+        Asks which class texts belong to, in place of triplets:
+        :class:`~skllm_cluster.refinement.Refiner` makes far better clusters of as many
+        answers, and needs no embedder that can be trained. None: triplets, as in the
+        paper.
     granularity : GranularitySelector, default=None
         Chooses the number of clusters if it is not given. None:
         :class:`GranularitySelector` with its default settings, which asks up to 594
         questions more. Its oracle, if it has none, is that of this estimator.
     clusterer : clusterer, default=None
         Makes the clusters, told ``n_clusters`` and ``random_state``. None: k-means, or
-        mini-batch k-means above 10,000 texts.
+        mini-batch k-means above 10,000 texts; with a refiner,
+        :class:`~skllm_cluster.smoothing.ConsensusKMeans`.
     random_state : int, RandomState instance or None, default=None
         Determines sampling, training and clustering.
     n_jobs : int, default=None
@@ -110,6 +117,9 @@ class ClusterLLMClusterer(
         As many clusters of the embeddings as no answer changed them.
     granularity_ : GranularitySelector
         The fitted one, if it chose the number.
+    refinement_ : Refinement
+        What the refiner found: names of the clusters, texts that belong nowhere, what
+        was asked, and how good the answers are.
     triplets_ : ndarray of int, shape (Q, 3)
         Rows of X that were asked about (anchor, choice 1, choice 2), all rounds.
     answers_ : ndarray of int, shape (Q,)
@@ -174,6 +184,7 @@ class ClusterLLMClusterer(
         adapter: Any = None,
         guard: float | None = 0.0025,
         smooth_neighbors: int = 0,
+        refiner: Any = None,
         granularity: Any = None,
         clusterer: Any = None,
         random_state: Any = None,
@@ -189,11 +200,43 @@ class ClusterLLMClusterer(
         self.adapter = adapter
         self.guard = guard
         self.smooth_neighbors = smooth_neighbors
+        self.refiner = refiner
         self.granularity = granularity
         self.clusterer = clusterer
         self.random_state = random_state
         self.n_jobs = n_jobs
         self.verbose = verbose
+
+    @classmethod
+    def paper(cls, embedder: Any = None, oracle: Any = None, **parameters: Any) -> Any:
+        """Make a clusterer with the settings of the paper.
+
+        Parameters
+        ----------
+        embedder : Embedder, default=None
+        oracle : Oracle, default=None
+        **parameters
+            Further ones; they are set after the paper's.
+
+        Returns
+        -------
+        clusterer : ClusterLLMClusterer
+            1,024 triplets of highest entropy, ``FineTuner.paper()``, no guard, no
+            smoothing, k-means, and the F-beta criterion on the pairs of merges if the
+            number of clusters is to be chosen.
+
+        Examples
+        --------
+        >>> from skllm_cluster import ClusterLLMClusterer
+        >>> ClusterLLMClusterer.paper(n_clusters=77).adapter.n_epochs
+        15
+        """
+        granularity = GranularitySelector(sampler=merge_pairs, criterion=f_beta)
+        settings: dict[str, Any] = {
+            "n_questions": 1024, "adapter": FineTuner.paper(), "guard": None,
+            "granularity": granularity,
+        }  # fmt: skip
+        return cls(embedder, oracle, **(settings | parameters))
 
     def fit(
         self, X: Any, y: ArrayLike | None = None, *, texts: Any = None
@@ -230,14 +273,14 @@ class ClusterLLMClusterer(
         self.answers_, self.confidences_ = np.empty(0, dtype=np.intp), np.empty(0)
         self.oracle_report_: dict[str, Any] = {"rounds": []}
         self.guard_report_: dict[str, Any] = {"kept": 0, "rounds": []}
-        for _ in range(self.n_rounds if self.oracle is not None else 0):
+        for _ in range(self.n_rounds if self._n_triplets() else 0):
             triplets = self._sample(texts, Z, rng)
             answers, confidence, asked = ask_triplets(
                 self.oracle, texts, triplets, known, embeddings=Z
             )
             self._record(triplets, answers, confidence, asked)
             tuned, guarded = adapt_guarded(
-                self._adapter(), self.embedder_, texts, Z,
+                self._adapter(), getattr(self, "embedder_", None), texts, Z,
                 chosen_first(triplets, answers), level=self.guard, random_state=rng,
                 weights=answer_weights(confidence[answers >= 0]),
             )  # fmt: skip
@@ -246,47 +289,17 @@ class ClusterLLMClusterer(
             logger.log(INFO if self.verbose else DEBUG, "guard: %s", guarded)
             if tuned is None:
                 break
-            self.embedder_, Z = tuned, encode(tuned, texts)
-        if k is None:
+            Z = self._adopt(tuned, texts, Z)
+        if k is None and (self._share() == 0 or self.granularity is not None):
             self.granularity_ = self._selector().fit(Z, y, texts=texts or None)
             k = self.granularity_.n_clusters_
             self.labels_ = self.base_labels_ = self._cluster(base, k)
-        if self.guard_report_["kept"]:
+        if k is not None and self.guard_report_["kept"]:
             self.labels_ = self._cluster(Z, k)
+        if self._share():
+            refined = self._refine(texts, Z, known, k, rng)
+            self.oracle_report_["refinement"] = refined
         return self
-
-    def plan(self, X: Any, y: ArrayLike | None = None, **how: Any) -> dict[str, Any]:
-        """Say what ``fit`` would ask, and at what cost; nothing is asked.
-
-        Parameters
-        ----------
-        X : sequence of str of length n
-            The texts.
-        y : array-like of shape (n,), default=None
-            Known groups, as for ``fit``.
-        **how
-            Passed to the oracle's own ``plan``.
-
-        Returns
-        -------
-        plan : dict
-            ``"questions"``, triplets in all rounds; of the first round, ``"known"``,
-            those that y answers, and ``"oracle"``, what the others take, if the oracle
-            can tell: see :meth:`~skllm_cluster.oracles.LLMOracle.plan`. The same of
-            the number of clusters under ``"granularity"``, if that is asked for; its
-            pairs will be others if the embedding changes.
-        """
-        if self.oracle is None:
-            return {"questions": 0, "known": 0}
-        planned = type(self)(**self.get_params(deep=False))
-        texts, Z, known, rng = planned._begin(X, y, None)
-        triplets = planned._sample(texts, Z, rng)
-        plan = {"questions": self.n_rounds * len(triplets)}
-        plan |= plan_triplets(self.oracle, texts, triplets, known, **how)
-        if self.n_clusters is None:
-            selector = planned._selector()
-            plan["granularity"] = selector.plan(Z, y, texts=texts, **how)
-        return plan
 
     def score(self, X: Any = None, y: ArrayLike | None = None) -> float:
         """Say how good the clusters are, against labels or against held-out answers.
@@ -313,6 +326,8 @@ class ClusterLLMClusterer(
         check_is_fitted(self)
         if y is not None:
             return float(adjusted_rand_score(y, self.predict(X)))
+        if self._is_refined():
+            return float(self.refinement_.report["agreement"])
         return held_out_accuracy(self.guard_report_)
 
     def _check_parameters(self) -> None:
@@ -324,7 +339,10 @@ class ClusterLLMClusterer(
             optional=True,
         )  # fmt: skip
         check_number(self, "smooth_neighbors", low=0)
-        if self.oracle is not None:
+        if self._share():
+            self.refiner.check()
+            check_oracle(self.oracle, self.random_state, kind="choices")
+        if self._n_triplets():
             check_oracle(self.oracle, self.random_state)
 
     def _begin(self, X: Any, y: Any, texts: Any) -> Any:
@@ -333,16 +351,19 @@ class ClusterLLMClusterer(
         rng = check_random_state(self.random_state)
         self._seed = int(rng.randint(2**31))
         at_least = self.n_clusters
-        if at_least is None:
+        if at_least is None and self._share():
+            at_least = 2
+        elif at_least is None:
             selector = self._selector()
             selector.check()
             at_least = selector.k_min
         texts, Z, embedder = read_input(
             self, X, texts, default=SentenceTransformerEmbedder, wrap=BlackBoxEmbedder,
             at_least=at_least,
-            trainer=self._adapter() if self.oracle is not None else None,
+            trainer=self._adapter() if self._n_triplets() else None,
+            asks=self.oracle is not None,
         )  # fmt: skip
-        for name in ("embedder_", "granularity_"):
+        for name in ("embedder_", "granularity_", "refinement_", "_maps"):
             self.__dict__.pop(name, None)
         if embedder is not None:
             self.embedder_ = embedder
@@ -356,24 +377,3 @@ class ClusterLLMClusterer(
         mine = {"oracle": self.oracle, "random_state": self._seed}
         unset = {k: v for k, v in mine.items() if getattr(selector, k) is None}
         return selector.set_params(**unset)
-
-    def _adapter(self) -> Any:
-        return FineTuner() if self.adapter is None else self.adapter
-
-    def _sample(
-        self, texts: list[str], Z: NDArray[Any], rng: np.random.RandomState
-    ) -> NDArray[np.intp]:
-        """Choose triplets of rows; no question holds the same text twice."""
-        sampler = entropy_triplets if self.sampler is None else self.sampler
-        rows, _ = distinct(texts)
-        triplets = sampler(Z[rows], self.n_questions, random_state=rng)
-        return rows[check_triplets(triplets, len(rows))]
-
-    def _record(self, triplets: Any, answers: Any, confidence: Any, asked: Any) -> None:
-        """Keep what was answered, before anything else can fail."""
-        self.triplets_ = np.concatenate([self.triplets_, triplets])
-        self.answers_ = np.concatenate([self.answers_, answers])
-        self.confidences_ = np.concatenate([self.confidences_, confidence])
-        self.oracle_report_["rounds"].append(asked)
-        counts = {k: v for k, v in asked.items() if k != "oracle"}  # may quote texts
-        logger.log(INFO if self.verbose else DEBUG, "asked: %s", counts)

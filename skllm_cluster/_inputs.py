@@ -34,7 +34,10 @@ class TextsOrEmbeddings:
         if hasattr(self, "embedder_"):
             return encode(self.embedder_, as_texts(X))
         kinds = [np.float32, np.float64]
-        return np.asarray(validate_data(self, X, dtype=kinds, reset=False))
+        Z = np.asarray(validate_data(self, X, dtype=kinds, reset=False))
+        for learned in getattr(self, "_maps", ()):
+            Z = learned.transform(Z)
+        return Z
 
 
 def read_input(

@@ -155,6 +155,7 @@ def test_default_parameters_are_those_of_the_documentation():
         "adapter": None,
         "guard": 0.0025,
         "smooth_neighbors": 0,
+        "refiner": None,
         "granularity": None,
         "clusterer": None,
         "random_state": None,

@@ -22,6 +22,7 @@ MODULES = [
     "skllm_cluster.oracles",
     "skllm_cluster.plotting",
     "skllm_cluster.pretraining",
+    "skllm_cluster.refinement",
     "skllm_cluster.protocols",
     "skllm_cluster.sampling",
     "skllm_cluster.set_attention",

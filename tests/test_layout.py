@@ -38,6 +38,7 @@ FOLDERS = {
     "losses",
     "metrics",
     "plotting",
+    "refinement",
     "set_attention",
 }
 # What a leaf may know, and who may know more.
@@ -48,6 +49,8 @@ FURTHER = {
     "_centers": {"_inputs", "_partition", "smoothing"},
     "_choosing": {"_asking", "_tree", "criteria"},
     "_pairs": {"_tree"},
+    "_refining": {"_centers", "refinement", "smoothing"},
+    "_rounds": {"_asking", "_refining", "adaptation", "sampling"},
     "_set_training": {
         "_set_input",
         "adaptation",
@@ -60,6 +63,7 @@ FURTHER = {
     "hierarchy": {"_average_link", "_tree", "_ward"},
     "oracles": {"_remote", "journal"},
     "plotting": {"_tree"},
+    "refinement": {"_asking"},
     "sampling": {"_drawing", "_pairs"},
     "set_baselines": {"metrics"},
 }

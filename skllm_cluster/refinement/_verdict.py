@@ -1,0 +1,164 @@
+"""Whether answers are good enough to be believed."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import beta
+
+from ._distil import Distilled
+from ._interview import Interview
+
+__all__ = ["Verdict", "check_answers", "out_of_question", "verdict"]
+
+Ints = NDArray[np.intp]
+
+# How often a right answer is needed for classes to be better than none. A name means
+# the same in every question. A group is shown by texts that answers put there, so that
+# mistakes breed mistakes.
+NEEDED = {"categories": 0.4, "groups": 0.55}
+# Refined clusters are kept if it is so probable that the oracle is good enough.
+LEVEL = 0.8
+# Below this probability nothing more is asked.
+HOPELESS = 0.002
+# Folds of the comparison with the clusters that nothing was asked for.
+N_FOLDS = 5
+
+
+class Verdict(NamedTuple):
+    """Whether refined clusters are kept, and why.
+
+    Attributes
+    ----------
+    kept : bool
+    confidence : float
+        Probability that the oracle is right often enough.
+    consistency : float
+        Estimated share of right answers: the square root of how many of those checked
+        were given again.
+    checked : int
+    again : int
+    agreement : float
+        Share of answers that classifiers foretold which did not see them.
+    base_agreement : float
+        The same by the clusters that nothing was asked for.
+    """
+
+    kept: bool
+    confidence: float
+    consistency: float
+    checked: int
+    again: int
+    agreement: float
+    base_agreement: float
+
+
+def check_answers(
+    interview: Interview, places: Ints, *, n_options: int
+) -> tuple[int, int]:
+    """Ask some questions once more, among other options.
+
+    Parameters
+    ----------
+    interview : Interview
+    places : ndarray of int
+        Which of its answers to ask for again.
+    n_options : int
+        Classes shown at most: the one named before, and others at random.
+
+    Returns
+    -------
+    again : int
+        How many were answered as before.
+    checked : int
+
+    Notes
+    -----
+    Who is right with probability a and errs at random says the same twice with
+    probability a², since half of the other options are left out. One that always errs
+    in the same way is consistent, and his own classes are found.
+    """
+    rows, answers, _ = interview.answered()
+    rows, answers = rows[places], answers[places]
+    shown = []
+    for answer in answers:
+        others = interview.rng.permutation(len(interview.classes))
+        others = others[others != answer]
+        half = others[: min(n_options - 1, max(1, len(others) // 2))]
+        shown.append([int(answer), *half.tolist()])
+    said = interview.choose_aside([[i] for i in rows], shown, "checks")
+    return int((said == answers[: len(said)]).sum()), len(said)
+
+
+def verdict(
+    interview: Interview,
+    found: Distilled,
+    base: Ints,
+    checks: tuple[int, int],
+    *,
+    kind: str,
+    seed: int,
+) -> Verdict:
+    """Judge what was found.
+
+    Parameters
+    ----------
+    interview : Interview
+    found : Distilled
+    base : ndarray of int, shape (n,)
+        Clusters that nothing was asked for.
+    checks : (int, int)
+        How many answers were given again, of how many.
+    kind : {"categories", "groups"}
+    seed : int
+
+    Returns
+    -------
+    verdict : Verdict
+
+    Notes
+    -----
+    With a uniform prior of the share of answers given again, the probability that it is
+    above the square of what is needed is a tail of a beta distribution. On top of that
+    the classes have to foretell answers better than the base clusters do, each of
+    which is taken for the class that most of its other answers name.
+    """
+    again, checked = checks
+    confidence = _confidence(checks, kind)
+    rows, answers, _ = interview.answered()
+    agreement = float(np.mean(found.held_out.argmax(axis=1) == answers))
+    foretold = _foretold(base[rows], answers, len(interview.classes), seed)
+    base_agreement = float(np.mean(foretold == answers))
+    return Verdict(
+        kept=confidence >= LEVEL and agreement > base_agreement,
+        confidence=confidence,
+        consistency=float(np.sqrt(again / checked)) if checked else float("nan"),
+        checked=checked,
+        again=again,
+        agreement=agreement,
+        base_agreement=base_agreement,
+    )
+
+
+def out_of_question(checks: tuple[int, int], kind: str) -> bool:
+    """Say whether it is all but certain that answers are not worth their price."""
+    return _confidence(checks, kind) < HOPELESS
+
+
+def _confidence(checks: tuple[int, int], kind: str) -> float:
+    again, checked = checks
+    return float(beta.sf(NEEDED[kind] ** 2, 1 + again, 1 + checked - again))
+
+
+def _foretold(clusters: Ints, answers: Ints, n_classes: int, seed: int) -> Ints:
+    """Foretell each answer from the others in its cluster; (m,)."""
+    fold = np.random.RandomState(seed).randint(N_FOLDS, size=len(answers))
+    found = np.full(len(answers), -1, dtype=np.intp)
+    for k in range(N_FOLDS):
+        out = fold == k
+        counts = np.zeros((clusters.max() + 1, n_classes))
+        np.add.at(counts, (clusters[~out], answers[~out]), 1)
+        found[out] = counts.argmax(axis=1)[clusters[out]]
+    return found
