@@ -76,6 +76,7 @@ def main():
         picture = Path(folder) / "demo.png"
         run(HERE / "demo.py", "--questions", "100", "--picture", picture)
         assert picture.stat().st_size > 10_000
+    run(HERE / "refine_support_tickets.py")
     server = ThreadingHTTPServer(("127.0.0.1", 0), SimulatedLLM)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     url = f"http://127.0.0.1:{server.server_address[1]}/v1"

@@ -107,8 +107,9 @@ class RefinesClusters(ClustersByCenters):
         """Ask for classes, and set the clusters; gives a report."""
 
         def base(k: int) -> NDArray[np.intp]:
-            self.labels_ = self.base_labels_ = self._cluster(Z, k)
-            return self.base_labels_
+            if n_clusters is None:  # otherwise they are there already
+                self.labels_ = self.base_labels_ = self._cluster(Z, k)
+            return self.labels_
 
         self.refinement_ = clone(self.refiner).refine(
             texts, Z, self.oracle, n_questions=round(self._share() * self.n_questions),

@@ -547,3 +547,14 @@ def test_concatenations_longer_than_the_positions_of_bert_are_refused(folders):
     encoder = SetEncoder(folders["Bert"], device="cpu", attention="full")
     with pytest.raises(ValueError, match="positions for 40 tokens, got a row of 42"):
         encoder.encode(["apple"] * 14, [0] * 14)
+
+
+def test_training_refuses_such_a_concatenation_before_its_first_step(folders):
+    texts, groups = ["apple"] * 15, [0] * 14 + [1]
+    for attention, refused in (("full", True), ("sia", False), ("none", False)):
+        encoder = SetEncoder(folders["Bert"], device="cpu", attention=attention)
+        if refused:
+            with pytest.raises(ValueError, match="40 tokens, got a row of 42"):
+                encoder.forward_from(texts, groups=groups)
+        else:
+            assert callable(encoder.forward_from(texts, groups=groups))

@@ -266,6 +266,12 @@ class SetEncoder(ModelEmbedder):
         sets = self._sets(groups, len(given))
         freeze(self.module, frozen)
         tokens = self._prepare(given)
+        if self.attention == "full" and sets is not None:
+            from ..set_attention import check_positions
+
+            # A set is one row of tokens: too long a one fails now, not in its step.
+            lengths = np.bincount(sets, weights=[len(t) for t in tokens])
+            check_positions(self.module, int(lengths.max()))
 
         def forward(rows: NDArray[np.intp]) -> torch.Tensor:
             chosen = None if sets is None else sets[rows]

@@ -128,7 +128,10 @@ def _nearest(
     classes: Classes, vectors: NDArray[Any], row: int, n: int, seen: set[int] | None
 ) -> list[int]:
     """Rank classes by their exemplars; those that were not shown yet first."""
-    alike = [max(vectors[i] @ vectors[row] for i in own) for own in classes.exemplars]
+    alike = [
+        max((vectors[i] @ vectors[row] for i in own), default=1.0)  # only named
+        for own in classes.exemplars
+    ]
     order = np.argsort(-np.array(alike), kind="stable").tolist()
     fresh = [c for c in order if not seen or c not in seen]
     return (fresh or order)[:n]

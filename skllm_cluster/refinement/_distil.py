@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 from ._features import Features
@@ -63,6 +65,7 @@ def distil(
     seed: int,
     strengths: Sequence[float] = STRENGTHS,
     weigh: bool = True,
+    hold_out: bool = True,
 ) -> Distilled:
     r"""Learn classes from answers of which some are wrong.
 
@@ -84,6 +87,10 @@ def distil(
     weigh : bool, default=True
         Whether an answer counts as much as it is probably right. That takes twice as
         long.
+
+    hold_out : bool, default=True
+        Whether ``held_out`` and ``accuracy`` are wanted, which takes five times as
+        long. If not, there must be one strength, and ``weigh`` must be False.
 
     Returns
     -------
@@ -111,6 +118,7 @@ def distil(
     # Two answers about one text fall into one fold.
     texts = np.unique(rows, return_inverse=True)[1]
     fold = np.random.RandomState(seed).randint(N_FOLDS, size=texts.max() + 1)[texts]
+    fold *= hold_out  # one fold of all is never left out
     tried = [_held_out(X, answers, n_classes, fold, C, weights) for C in strengths]
     fits = [float(np.mean(np.log(_at(P, answers) + 1e-6))) for P in tried]
     best = int(np.argmax(fits))
@@ -143,7 +151,11 @@ def _fit(X: NDArray[Any], y: Ints, strength: float, weights: Floats) -> Any:
     if (y == y[0]).all():
         return _Constant(int(y[0]))
     model = LogisticRegression(C=strength, max_iter=150, tol=1e-3)
-    return model.fit(X, y, sample_weight=weights)
+    with warnings.catch_warnings():
+        # A posterior that is nearly right will do, and so will a class of one text.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
+        return model.fit(X, y, sample_weight=weights)
 
 
 def _predict(model: Any, X: NDArray[Any], n_classes: int) -> Floats:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,8 @@ __all__ = ["Features"]
 Ints = NDArray[np.intp]
 
 N_NEIGHBORS = 10
+# Among few texts fewer are neighbours, lest all have the same.
+MOST_NEIGHBORS = 0.2
 
 
 class Features:
@@ -30,7 +34,8 @@ class Features:
     unit : ndarray of shape (n, d)
         Embeddings of length 1.
     smooth : ndarray of shape (n, d)
-        Mean of the 10 nearest, itself included, of length 1.
+        Mean of the 10 nearest, itself included, of length 1. Of fewer than 50 texts, a
+        fifth are near.
     matrix : ndarray of shape (n, 2 d)
         Both, side by side.
     first : ndarray of int, shape (n,)
@@ -40,7 +45,8 @@ class Features:
     def __init__(self, Z: NDArray[Any]):
         self.unit = normalize(np.asarray(Z, dtype=np.float32))
         self._search = NearestNeighbors(
-            n_neighbors=min(N_NEIGHBORS, len(Z)), algorithm="brute"
+            n_neighbors=min(N_NEIGHBORS, math.ceil(MOST_NEIGHBORS * len(Z))),
+            algorithm="brute",
         ).fit(self.unit)
         distance, self._near = self._search.kneighbors(self.unit)
         self._cosine = 1 - distance**2 / 2
@@ -74,6 +80,23 @@ class Features:
         gap = np.abs(unit - self.unit[near[:, 0]]).max(axis=1)
         own = np.where((own < 0) & (gap < 1e-5), near[:, 0], own)
         return np.hstack([unit, self._mean(near)]), near, own
+
+    def settled(self, rows: Sequence[int]) -> Ints:
+        """Give the rows that need no question once these were asked about.
+
+        Parameters
+        ----------
+        rows : sequence of int
+
+        Returns
+        -------
+        settled : ndarray of int
+            All rows with the same embeddings as those; and of other rows with the same
+            embedding all but the first.
+        """
+        asked = np.isin(self.first, self.first[np.array(rows, dtype=np.intp)])
+        again = self.first != np.arange(len(self.first))
+        return np.flatnonzero(asked | again)
 
     def graph(self) -> Any:
         """Give the graph of neighbours, normalised by the degrees of both ends.

@@ -18,6 +18,8 @@ Ints = NDArray[np.intp]
 NONE = -2
 #: A group is shown by at most so many of its texts.
 N_EXEMPLARS = 3
+# What an answer counts at least, however unsure it is.
+LEAST = 1e-3
 
 
 class Classes:
@@ -73,6 +75,8 @@ class Interview:
         Of each: a class, or :data:`NONE`. Unusable answers are counted, not kept.
     confidence : list of float
         How sure the oracle was of each; NaN if it does not tell.
+    known : set of int
+        Texts whose class is known, so that it is not asked for.
     counts : dict
         Questions by kind, and ``"unusable"`` answers.
     """
@@ -92,6 +96,7 @@ class Interview:
         self.rows: list[int] = []
         self.answers: list[int] = []
         self.confidence: list[float] = []
+        self.known: set[int] = set()
         self.counts = {
             "proposals": 0, "choices": 0, "checks": 0, "merges": 0, "unusable": 0
         }  # fmt: skip
@@ -125,6 +130,16 @@ class Interview:
         texts = [self.texts[i] for i in rows]
         names = propose(self.oracle, texts, self.classes.named)
         return [self.classes.add(name) for name in names]
+
+    def name(self, number: int) -> None:
+        """Ask for the name of a class by its exemplars."""
+        if self.left < 1:
+            return
+        self.counts["proposals"] += 1
+        texts = [self.texts[i] for i in self.classes.exemplars[number]]
+        names = propose(self.oracle, texts, self.classes.named)
+        if names:
+            self.classes.names[number] = names[0]
 
     def choose(self, rows: Sequence[int], options: Sequence[Sequence[int]]) -> Ints:
         """Ask of each text to which of some classes it belongs, and keep the answer.
@@ -161,8 +176,34 @@ class Interview:
         rows = np.array(self.rows, dtype=np.intp)
         answers = np.array(self.answers, dtype=np.intp)
         sure = np.nan_to_num(np.array(self.confidence, dtype=np.float64), nan=1.0)
+        sure = np.maximum(sure, LEAST)
         used = answers >= 0
         return rows[used], answers[used], sure[used]
+
+    def checkable(self, places: Ints) -> Ints:
+        """Keep the answers that tell something if they are asked for again.
+
+        Parameters
+        ----------
+        places : ndarray of int
+            Which of :meth:`answered`.
+
+        Returns
+        -------
+        places : ndarray of int
+            Without classes that were known, and texts that their class is shown by.
+        """
+        rows, answers, _ = self.answered()
+        names, exemplars = self.classes.names, self.classes.exemplars
+        return np.array(
+            [
+                p
+                for p in places
+                if rows[p] not in self.known
+                and (names[answers[p]] or rows[p] not in exemplars[answers[p]])
+            ],
+            dtype=np.intp,
+        )
 
     def unplaced(self) -> list[int]:
         """Give the rows that at last belonged to none of the classes shown."""

@@ -206,6 +206,7 @@ def settle(
     interview: Interview,
     n_clusters: int | None,
     *,
+    n_options: int,
     seed: int,
 ) -> Refinement:
     """Make clusters of classes: as many as wanted, or as there are.
@@ -217,19 +218,23 @@ def settle(
     interview : Interview
         With what is left of its questions, classes that look alike are asked about.
     n_clusters : int or None
+    n_options : int
+        Classes shown at once, at most.
     seed : int
 
     Returns
     -------
     refinement : Refinement
     """
-    merged = _merge(found.posterior, interview, n_clusters)
+    merged = _merge(found.posterior, interview, n_clusters, n_options)
     refinement = Refinement(features, found, merged)
     own = refinement._group(found.posterior).argmax(axis=1)
     refinement._own = own
     labels = own
     if n_clusters is not None:
         labels = split_to(own, features.smooth, n_clusters, seed=seed)
+        if len(np.unique(labels)) < n_clusters:  # smoothed vectors can coincide
+            labels = split_to(labels, features.unit, n_clusters, seed=seed)
     labels = labels[features.first]
     kept, refinement.labels_ = np.unique(labels, return_inverse=True)
     names = interview.classes.names
@@ -244,14 +249,18 @@ def settle(
     return refinement
 
 
-def _merge(posterior: Floats, interview: Interview, k: int | None) -> Ints:
+def _merge(
+    posterior: Floats, interview: Interview, k: int | None, n_options: int
+) -> Ints:
     """Give each class a number, and one number to those that are one; (G,)."""
     n_classes = posterior.shape[1]
     live = np.unique(posterior.argmax(axis=1))
     pairs = []
     if k is None or len(live) > k:
         limit = len(live) if k is None else 3 * (len(live) - k)
-        pairs = ask_which_are_one(interview, posterior, limit=limit)
+        pairs = ask_which_are_one(
+            interview, posterior, limit=limit, n_options=n_options
+        )
         if k is not None:
             pairs = pairs[: len(live) - k]
     numbers = join(n_classes, pairs)

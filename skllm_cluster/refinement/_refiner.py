@@ -201,8 +201,12 @@ class Refiner(BaseEstimator):
         found, checks = self._ask(interview, features, kind, n_clusters, seed)
         if found is None:
             return fall_back(features, interview, n_clusters, base, seed)
-        refinement = settle(features, found, interview, n_clusters, seed=seed)
-        base_labels = (base or base_of(features, seed))(refinement.n_clusters_)
+        refinement = settle(
+            features, found, interview, n_clusters, n_options=self.n_options, seed=seed
+        )
+        base_labels = (base or base_of(features, seed))(
+            n_clusters or refinement.n_clusters_
+        )
         judged = verdict(interview, found, base_labels, checks, kind=kind, seed=seed)
         return conclude(refinement, interview, found, judged, kind, base_labels)
 
@@ -259,10 +263,13 @@ class Refiner(BaseEstimator):
     ) -> str:
         """Find classes, and texts of each; gives the kind of options."""
         limit = interview.limit
-        known = set(interview.rows)
+        known = set(features.settled(interview.rows).tolist())
         if self.categories and interview.can_name:
+            # Classes that are known would otherwise be named, and found, once more.
+            for number in range(len(interview.classes)):
+                interview.name(number)
             order = coverage(features.smooth, min(400, limit // 2), seed)
-            rest = np.setdiff1d(np.arange(len(features.unit)), order)
+            rest = np.setdiff1d(features.first, order)
             order = np.concatenate([order, interview.rng.permutation(rest)])
             name_classes(interview, order, limit=max(1, int(NAMING * limit)))
         if len(interview.classes.named) > 1:
@@ -292,7 +299,8 @@ class Refiner(BaseEstimator):
         """Ask where an answer is worth most, and learn from all answers."""
         limit = interview.limit
         n_checks = min(self.n_checks, limit // 10)
-        places = interview.rng.permutation(len(interview.answered()[0]))[:n_checks]
+        places = np.arange(len(interview.answered()[0]))
+        places = interview.rng.permutation(interview.checkable(places))[:n_checks]
         n_shown = len(interview.classes) if kind == "categories" else self.n_options
         checks = check_answers(interview, places[: n_checks // 2], n_options=n_shown)
         reserve = n_checks - n_checks // 2
@@ -307,17 +315,19 @@ class Refiner(BaseEstimator):
             and not out_of_question(checks, kind)
         ):
             found = learn_classes(
-                interview, features, seed, strengths=(3.0,), weigh=False
-            )
+                interview, features, seed, strengths=(3.0,), weigh=False,
+                hold_out=kind == "groups",
+            )  # fmt: skip
             likeliest = found.posterior.argmax(axis=1)
             if before is not None:
                 changed = np.mean(likeliest != before) * 100 / per_round
                 quiet = quiet + 1 if changed < self.tol else 0
             before = likeliest
-            choose_exemplars(interview, found, kind)
+            if kind == "groups":  # categories are shown by their names
+                choose_exemplars(interview, found, kind)
             rows = least_certain(
                 found.posterior, min(per_round, interview.left - reserve),
-                without=interview.rows,
+                without=features.settled(interview.rows),
             )  # fmt: skip
             if quiet == 2 or not len(rows):
                 break

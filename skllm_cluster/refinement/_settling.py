@@ -44,7 +44,7 @@ def overlaps(posterior: Floats) -> Floats:
 
 
 def ask_which_are_one(
-    interview: Interview, posterior: Floats, *, limit: int
+    interview: Interview, posterior: Floats, *, limit: int, n_options: int
 ) -> list[PairOfClasses]:
     """Ask of the classes that are hardest to tell apart whether they are one.
 
@@ -57,6 +57,8 @@ def ask_which_are_one(
     posterior : ndarray of shape (n, G)
     limit : int
         Classes to ask about. Each that is said to be another is asked about again.
+    n_options : int
+        Classes shown at once, at most.
 
     Returns
     -------
@@ -69,7 +71,7 @@ def ask_which_are_one(
     order = [c for c in order if exemplars[c]][:limit]
     said = interview.choose_aside(
         [exemplars[c][:N_EXEMPLARS] for c in order],
-        [_rivals(alike, c) for c in order],
+        [_rivals(alike, c, n_options) for c in order],
         "merges",
     )
     claims = [(c, int(a)) for c, a in zip(order, said, strict=False) if a >= 0]
@@ -77,7 +79,10 @@ def ask_which_are_one(
     open_ = [p for p in claims if (min(p), max(p)) not in agreed and exemplars[p[1]]]
     said = interview.choose_aside(
         [exemplars[b][:N_EXEMPLARS] for _, b in open_],
-        [list(dict.fromkeys([a, *_rivals(alike, b)])) for a, b in open_],
+        [
+            list(dict.fromkeys([a, *_rivals(alike, b, n_options)]))[:n_options]
+            for a, b in open_
+        ],
         "merges",
     )
     back = zip(open_, said, strict=False)
@@ -158,8 +163,8 @@ def split_to(labels: Ints, vectors: NDArray[Any], k: int, *, seed: int) -> Ints:
     return labels
 
 
-def _rivals(alike: Floats, c: int) -> list[int]:
-    order = np.argsort(-alike[c], kind="stable")[:N_RIVALS]
+def _rivals(alike: Floats, c: int, n_options: int) -> list[int]:
+    order = np.argsort(-alike[c], kind="stable")[: min(N_RIVALS, n_options)]
     return [int(i) for i in order if i != c]
 
 

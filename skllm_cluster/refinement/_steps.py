@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.cluster import KMeans
+from sklearn.exceptions import ConvergenceWarning
 
 from ._distil import Distilled, distil
 from ._features import Features
 from ._interview import N_EXEMPLARS, NONE, Interview
 from ._refinement import Refinement
+from ._settling import split_to
 from ._verdict import Verdict
 
 __all__ = [
@@ -46,6 +48,7 @@ def know(interview: Interview, features: Features, labels: Ints | None) -> None:
         number = interview.classes.add(exemplars=typical[:N_EXEMPLARS].tolist())
         for row in rows.tolist():
             interview.learn(row, number)
+        interview.known.update(rows.tolist())
 
 
 def can_learn(interview: Interview) -> bool:
@@ -75,15 +78,21 @@ def choose_exemplars(interview: Interview, found: Distilled, kind: str) -> None:
             continue
         # The founder stays: a group whose texts are all exchanged becomes another.
         best = rows[mine[order[sure[order] > SURE]]].tolist()
-        more = [i for i in dict.fromkeys(best) if i != shown[0]]
-        if len(more) >= N_EXEMPLARS - 1:
-            interview.classes.exemplars[number] = [shown[0], *more[: N_EXEMPLARS - 1]]
+        founder = shown[:1]  # a class that has a name may have none
+        more = [i for i in dict.fromkeys(best) if i not in founder]
+        if len(founder) + len(more) >= N_EXEMPLARS:
+            interview.classes.exemplars[number] = [*founder, *more][:N_EXEMPLARS]
 
 
 def base_of(features: Features, seed: int) -> Callable[[int], Ints]:
     def cluster(k: int) -> Ints:
         model = KMeans(min(k, len(features.smooth)), n_init=10, random_state=seed)
-        return np.asarray(model.fit_predict(features.smooth))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            labels = np.asarray(model.fit_predict(features.smooth), np.intp)
+        if len(np.unique(labels)) < k:  # smoothed vectors can coincide
+            labels = split_to(labels, features.unit, k, seed=seed)
+        return labels
 
     return cluster
 

@@ -18,7 +18,7 @@ Ints = NDArray[np.intp]
 # How often a right answer is needed for classes to be better than none. A name means
 # the same in every question. A group is shown by texts that answers put there, so that
 # mistakes breed mistakes.
-NEEDED = {"categories": 0.4, "groups": 0.55}
+NEEDED = {"categories": 0.4, "groups": 0.5}
 # Refined clusters are kept if it is so probable that the oracle is good enough.
 LEVEL = 0.8
 # Below this probability nothing more is asked.
@@ -64,7 +64,7 @@ def check_answers(
     ----------
     interview : Interview
     places : ndarray of int
-        Which of its answers to ask for again.
+        Which of its answers to ask for again, as far as that tells anything.
     n_options : int
         Classes shown at most: the one named before, and others at random.
 
@@ -73,6 +73,7 @@ def check_answers(
     again : int
         How many were answered as before.
     checked : int
+        How many were answered at all.
 
     Notes
     -----
@@ -81,6 +82,7 @@ def check_answers(
     in the same way is consistent, and his own classes are found.
     """
     rows, answers, _ = interview.answered()
+    places = interview.checkable(places)
     rows, answers = rows[places], answers[places]
     shown = []
     for answer in answers:
@@ -89,7 +91,7 @@ def check_answers(
         half = others[: min(n_options - 1, max(1, len(others) // 2))]
         shown.append([int(answer), *half.tolist()])
     said = interview.choose_aside([[i] for i in rows], shown, "checks")
-    return int((said == answers[: len(said)]).sum()), len(said)
+    return int((said == answers[: len(said)]).sum()), int((said != -1).sum())
 
 
 def verdict(
@@ -122,7 +124,7 @@ def verdict(
     -----
     With a uniform prior of the share of answers given again, the probability that it is
     above the square of what is needed is a tail of a beta distribution. On top of that
-    the classes have to foretell answers better than the base clusters do, each of
+    the classes have to foretell answers no worse than the base clusters do, each of
     which is taken for the class that most of its other answers name.
     """
     again, checked = checks
@@ -131,8 +133,9 @@ def verdict(
     agreement = float(np.mean(found.held_out.argmax(axis=1) == answers))
     foretold = _foretold(base[rows], answers, len(interview.classes), seed)
     base_agreement = float(np.mean(foretold == answers))
+    believed = confidence >= LEVEL or interview.known.issuperset(rows.tolist())
     return Verdict(
-        kept=confidence >= LEVEL and agreement > base_agreement,
+        kept=believed and agreement >= base_agreement,
         confidence=confidence,
         consistency=float(np.sqrt(again / checked)) if checked else float("nan"),
         checked=checked,

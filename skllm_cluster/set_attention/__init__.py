@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ._attention import set_attention
     from ._layout import SetLayout
-    from ._models import enable_sets, pack
+    from ._models import check_positions, enable_sets, pack
 
-__all__ = ["SetLayout", "enable_sets", "pack", "set_attention"]
+__all__ = ["SetLayout", "check_positions", "enable_sets", "pack", "set_attention"]
 
 _HOME = {
     "SetLayout": "_layout",
+    "check_positions": "_models",
     "enable_sets": "_models",
     "pack": "_models",
     "set_attention": "_attention",

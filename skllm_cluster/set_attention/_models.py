@@ -159,22 +159,60 @@ def pack(
     inputs = {"input_ids": torch.from_numpy(flat)[None].to(device), NAME: layout}
     if config.model_type in _RELATIVE:
         return inputs
-    # RoBERTa and its kin begin to count after the number of the padding token.
-    first = getattr(model.embeddings, "padding_idx", None)
-    offset = 0 if first is None else first + 1
-    limit, longest = config.max_position_embeddings - offset, layout.positions.max() + 1
-    if longest > limit:
-        raise ValueError(
-            f"{type(model).__name__} has positions for {limit} tokens, got a row of "
-            f"{longest}. Use attention='sia', smaller sets or fewer tokens, or a model "
-            "with relative positions such as T5."
-        )
-    positions = torch.from_numpy(layout.positions + offset)
+    check_positions(model, int(layout.positions.max()) + 1)
+    positions = torch.from_numpy(layout.positions + _first_position(model))
     inputs["position_ids"] = positions[None].to(device)
     if config.model_type == "modernbert":
         # Else it would make a mask of all tokens by all tokens for its local layers.
         inputs["attention_mask"] = dict.fromkeys(set(config.layer_types))
     return inputs
+
+
+def check_positions(model: Any, n_tokens: int) -> None:
+    """Refuse a row of more tokens than a model has positions for.
+
+    Parameters
+    ----------
+    model : PreTrainedModel
+    n_tokens : int
+
+    Raises
+    ------
+    ValueError
+        If it has not as many. Relative positions are without limit.
+
+    Examples
+    --------
+    >>> from transformers import BertConfig, BertModel
+    >>> from skllm_cluster.set_attention import check_positions
+    >>> config = BertConfig(
+    ...     vocab_size=10,
+    ...     hidden_size=8,
+    ...     num_hidden_layers=1,
+    ...     num_attention_heads=2,
+    ...     intermediate_size=8,
+    ...     max_position_embeddings=16,
+    ... )
+    >>> check_positions(BertModel(config), 17)
+    Traceback (most recent call last):
+        ...
+    ValueError: BertModel has positions for 16 tokens, got a row of 17. Use ...
+    """
+    if model.config.model_type in _RELATIVE:
+        return
+    limit = model.config.max_position_embeddings - _first_position(model)
+    if n_tokens > limit:
+        raise ValueError(
+            f"{type(model).__name__} has positions for {limit} tokens, got a row of "
+            f"{n_tokens}. Use attention='sia', smaller sets or fewer tokens, or a "
+            "model with relative positions such as T5."
+        )
+
+
+def _first_position(model: Any) -> int:
+    # RoBERTa and its kin begin to count after the number of the padding token.
+    first = getattr(model.embeddings, "padding_idx", None)
+    return 0 if first is None else int(first) + 1
 
 
 def _is_encoder(model: Any) -> bool:
