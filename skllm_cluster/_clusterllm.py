@@ -290,7 +290,7 @@ class ClusterLLMClusterer(
             if tuned is None:
                 break
             Z = self._adopt(tuned, texts, Z)
-        if k is None and (self._share() == 0 or self.granularity is not None):
+        if self._chooses_number():
             self.granularity_ = self._selector().fit(Z, y, texts=texts or None)
             k = self.granularity_.n_clusters_
             self.labels_ = self.base_labels_ = self._cluster(base, k)
@@ -339,8 +339,9 @@ class ClusterLLMClusterer(
             optional=True,
         )  # fmt: skip
         check_number(self, "smooth_neighbors", low=0)
-        if self._share():
+        if self.refiner is not None:
             self.refiner.check()
+        if self._share():
             check_oracle(self.oracle, self.random_state, kind="choices")
         if self._n_triplets():
             check_oracle(self.oracle, self.random_state)

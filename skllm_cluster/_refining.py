@@ -23,6 +23,7 @@ class RefinesClusters(ClustersByCenters):
     oracle: Any
     n_questions: int
     n_clusters: int | None
+    granularity: Any
 
     def predict(self, X: Any) -> NDArray[np.intp]:
         """Give each text its cluster.
@@ -82,6 +83,11 @@ class RefinesClusters(ClustersByCenters):
         if self.refiner is None or self.oracle is None:
             return 0.0
         return float(self.refiner.share)
+
+    def _chooses_number(self) -> bool:
+        """Whether answers about pairs choose the number of clusters."""
+        found = self._share() > 0 and self.granularity is None  # by the refiner
+        return self.n_clusters is None and not found
 
     def _chosen_clusterer(self) -> Any:
         # What answers have to beat is the best that needs none.

@@ -70,7 +70,7 @@ class AsksTriplets(RefinesClusters):
             plan |= plan_triplets(self.oracle, texts, triplets, known, **how)
         if self._share():
             plan["refinement"] = planned._plan_refinement(texts, **how)
-        elif self.n_clusters is None:
+        if self._chooses_number():
             selector = planned._selector()
             plan["granularity"] = selector.plan(Z, y, texts=texts, **how)
         return plan

@@ -56,7 +56,8 @@ class Refinement:
         can tell; ``"consistency"``, that share by ``"again"`` of ``"checked"`` answers
         that were the same when asked for again; ``"agreement"`` of answers with
         classifiers that did not see them, and ``"base_agreement"`` with the clusters
-        that nothing was asked for; ``"kept"``, and with what ``"confidence"``.
+        that nothing was asked for, and the ``"p_value"`` of the gain; ``"kept"``, and
+        with what ``"confidence"``.
 
     See Also
     --------

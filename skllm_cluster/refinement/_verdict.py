@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import beta
+from scipy.stats import beta, binomtest
 
 from ._distil import Distilled
 from ._interview import Interview
@@ -21,6 +21,8 @@ Ints = NDArray[np.intp]
 NEEDED = {"categories": 0.4, "groups": 0.5}
 # Refined clusters are kept if it is so probable that the oracle is good enough.
 LEVEL = 0.8
+# How significant the gain in answers foretold has to be, as for triplets.
+GAIN_LEVEL = 0.1
 # Below this probability nothing more is asked.
 HOPELESS = 0.002
 # Folds of the comparison with the clusters that nothing was asked for.
@@ -44,6 +46,8 @@ class Verdict(NamedTuple):
         Share of answers that classifiers foretold which did not see them.
     base_agreement : float
         The same by the clusters that nothing was asked for.
+    p_value : float
+        Of as large a gain in agreement where there is none.
     """
 
     kept: bool
@@ -53,6 +57,7 @@ class Verdict(NamedTuple):
     again: int
     agreement: float
     base_agreement: float
+    p_value: float
 
 
 def check_answers(
@@ -124,24 +129,26 @@ def verdict(
     -----
     With a uniform prior of the share of answers given again, the probability that it is
     above the square of what is needed is a tail of a beta distribution. On top of that
-    the classes have to foretell answers no worse than the base clusters do, each of
-    which is taken for the class that most of its other answers name.
+    the classes have to foretell more answers than the base clusters do, each of which
+    is taken for the class that most of its other answers name (McNemar's exact test);
+    unless there is no answer at all that only the base clusters foretell.
     """
     again, checked = checks
     confidence = _confidence(checks, kind)
     rows, answers, _ = interview.answered()
-    agreement = float(np.mean(found.held_out.argmax(axis=1) == answers))
-    foretold = _foretold(base[rows], answers, len(interview.classes), seed)
-    base_agreement = float(np.mean(foretold == answers))
+    right = found.held_out.argmax(axis=1) == answers
+    base_right = _foretold(base[rows], answers, len(interview.classes), seed) == answers
+    p_value = _p_value(right, base_right)
     believed = confidence >= LEVEL or interview.known.issuperset(rows.tolist())
     return Verdict(
-        kept=believed and agreement >= base_agreement,
+        kept=believed and (p_value < GAIN_LEVEL or not (base_right & ~right).any()),
         confidence=confidence,
         consistency=float(np.sqrt(again / checked)) if checked else float("nan"),
         checked=checked,
         again=again,
-        agreement=agreement,
-        base_agreement=base_agreement,
+        agreement=float(right.mean()),
+        base_agreement=float(base_right.mean()),
+        p_value=p_value,
     )
 
 
@@ -153,6 +160,14 @@ def out_of_question(checks: tuple[int, int], kind: str) -> bool:
 def _confidence(checks: tuple[int, int], kind: str) -> float:
     again, checked = checks
     return float(beta.sf(NEEDED[kind] ** 2, 1 + again, 1 + checked - again))
+
+
+def _p_value(right: NDArray[np.bool_], base_right: NDArray[np.bool_]) -> float:
+    """Test whether more are right than of the base, on those where they differ."""
+    gained, lost = int((right & ~base_right).sum()), int((base_right & ~right).sum())
+    if gained + lost == 0:
+        return 1.0
+    return float(binomtest(gained, gained + lost, alternative="greater").pvalue)
 
 
 def _foretold(clusters: Ints, answers: Ints, n_classes: int, seed: int) -> Ints:
