@@ -67,7 +67,8 @@ def name_classes(interview: Interview, order: Ints, *, limit: int) -> None:
     for start in range(0, min(len(order), limit * SHOWN), SHOWN):
         found = interview.propose(order[start : start + SHOWN].tolist())
         quiet = 0 if found else quiet + 1
-        if quiet == PATIENCE:
+        # Who has named nothing yet may have missed some lots.
+        if quiet == (PATIENCE if interview.classes.named else 2 * PATIENCE):
             break
 
 

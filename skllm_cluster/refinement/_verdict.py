@@ -21,10 +21,11 @@ Ints = NDArray[np.intp]
 NEEDED = {"categories": 0.4, "groups": 0.5}
 # Refined clusters are kept if it is so probable that the oracle is good enough.
 LEVEL = 0.8
-# How significant the gain in answers foretold has to be, as for triplets.
-GAIN_LEVEL = 0.1
+# How significant the gain in answers foretold has to be, as for triplets; any gain will
+# do if the oracle is right more often than not in two answers out of two.
+GAIN_LEVEL, ANY_GAIN, TRUSTED = 0.1, 0.5, 0.5
 # Below this probability nothing more is asked.
-HOPELESS = 0.002
+HOPELESS = 0.03
 # Folds of the comparison with the clusters that nothing was asked for.
 N_FOLDS = 5
 
@@ -130,8 +131,9 @@ def verdict(
     With a uniform prior of the share of answers given again, the probability that it is
     above the square of what is needed is a tail of a beta distribution. On top of that
     the classes have to foretell more answers than the base clusters do, each of which
-    is taken for the class that most of its other answers name (McNemar's exact test);
-    unless there is no answer at all that only the base clusters foretell.
+    is taken for the class that most of its other answers name: by McNemar's exact test
+    at 0.1, or at all if the oracle is right seven times in ten; unless there is no
+    answer that only the base clusters foretell.
     """
     again, checked = checks
     confidence = _confidence(checks, kind)
@@ -140,8 +142,10 @@ def verdict(
     base_right = _foretold(base[rows], answers, len(interview.classes), seed) == answers
     p_value = _p_value(right, base_right)
     believed = confidence >= LEVEL or interview.known.issuperset(rows.tolist())
+    trusted = beta.sf(TRUSTED, 1 + again, 1 + checked - again) >= LEVEL
+    level = ANY_GAIN if trusted else GAIN_LEVEL
     return Verdict(
-        kept=believed and (p_value < GAIN_LEVEL or not (base_right & ~right).any()),
+        kept=believed and (p_value < level or not (base_right & ~right).any()),
         confidence=confidence,
         consistency=float(np.sqrt(again / checked)) if checked else float("nan"),
         checked=checked,
