@@ -22,7 +22,12 @@ from skllm_cluster.refinement._settling import (
     split_to,
 )
 from skllm_cluster.refinement._steps import base_of, choose_exemplars, know
-from skllm_cluster.refinement._verdict import check_answers, out_of_question, verdict
+from skllm_cluster.refinement._verdict import (
+    _foretold,
+    check_answers,
+    out_of_question,
+    verdict,
+)
 
 TEXTS, Z, LABELS = blobs(120)
 FEATURES = Features(Z)
@@ -544,7 +549,7 @@ def judge(oracle, base, checks, *, kind="categories", known=(), m=60):
     made.known.update(known)
     rows, answers, weights = made.answered()
     found = distil(FEATURES, rows, answers, 3, weights=weights, seed=0)
-    return verdict(made, found, base, checks, kind=kind, seed=0)
+    return verdict(made, found, base, checks, kind=kind)
 
 
 def test_classes_are_kept_if_answers_are_consistent_and_foretell_one_another():
@@ -616,3 +621,12 @@ def test_a_single_odd_text_can_be_cut_off(seed):
     vectors = np.vstack([np.tile([1.0, 0.0], (900, 1)), [[0.0, 1.0]]])
     found = split_to(np.zeros(901, dtype=np.intp), vectors, 2, seed=seed)
     assert found.tolist() == [0] * 900 + [1]
+
+
+def test_clusters_foretell_each_answer_by_the_others_in_them():
+    clusters = np.array([0, 0, 0, 1, 2, 2])
+    answers = np.array([4, 4, 3, 1, 2, 2])
+    told = _foretold(clusters, answers, 5)
+    # The third's others say 4; the first's say 3 and 4, of which the lower is taken.
+    # The fourth is alone, which does not speak against its cluster.
+    assert told.tolist() == [3, 3, 4, -1, 2, 2]

@@ -207,7 +207,7 @@ class Refiner(BaseEstimator):
         base_labels = (base or base_of(features, seed))(
             n_clusters or refinement.n_clusters_
         )
-        judged = verdict(interview, found, base_labels, checks, kind=kind, seed=seed)
+        judged = verdict(interview, found, base_labels, checks, kind=kind)
         return conclude(refinement, interview, found, judged, kind, base_labels)
 
     def plan(

@@ -26,8 +26,6 @@ LEVEL = 0.8
 GAIN_LEVEL, ANY_GAIN, TRUSTED = 0.1, 0.5, 0.5
 # Below this probability nothing more is asked.
 HOPELESS = 0.03
-# Folds of the comparison with the clusters that nothing was asked for.
-N_FOLDS = 5
 
 
 class Verdict(NamedTuple):
@@ -107,7 +105,6 @@ def verdict(
     checks: tuple[int, int],
     *,
     kind: str,
-    seed: int,
 ) -> Verdict:
     """Judge what was found.
 
@@ -120,7 +117,6 @@ def verdict(
     checks : (int, int)
         How many answers were given again, of how many.
     kind : {"categories", "groups"}
-    seed : int
 
     Returns
     -------
@@ -139,7 +135,9 @@ def verdict(
     confidence = _confidence(checks, kind)
     rows, answers, _ = interview.answered()
     right = found.held_out.argmax(axis=1) == answers
-    base_right = _foretold(base[rows], answers, len(interview.classes), seed) == answers
+    foretold = _foretold(base[rows], answers, len(interview.classes))
+    # A cluster of one answer foretells nothing, which does not speak against it.
+    right, base_right = (right[foretold >= 0], (foretold == answers)[foretold >= 0])
     p_value = _p_value(right, base_right)
     believed = confidence >= LEVEL or interview.known.issuperset(rows.tolist())
     trusted = beta.sf(TRUSTED, 1 + again, 1 + checked - again) >= LEVEL
@@ -150,8 +148,8 @@ def verdict(
         consistency=float(np.sqrt(again / checked)) if checked else float("nan"),
         checked=checked,
         again=again,
-        agreement=float(right.mean()),
-        base_agreement=float(base_right.mean()),
+        agreement=float(right.mean()) if len(right) else float("nan"),
+        base_agreement=float(base_right.mean()) if len(right) else float("nan"),
         p_value=p_value,
     )
 
@@ -174,13 +172,10 @@ def _p_value(right: NDArray[np.bool_], base_right: NDArray[np.bool_]) -> float:
     return float(binomtest(gained, gained + lost, alternative="greater").pvalue)
 
 
-def _foretold(clusters: Ints, answers: Ints, n_classes: int, seed: int) -> Ints:
-    """Foretell each answer from the others in its cluster; (m,)."""
-    fold = np.random.RandomState(seed).randint(N_FOLDS, size=len(answers))
-    found = np.full(len(answers), -1, dtype=np.intp)
-    for k in range(N_FOLDS):
-        out = fold == k
-        counts = np.zeros((clusters.max() + 1, n_classes))
-        np.add.at(counts, (clusters[~out], answers[~out]), 1)
-        found[out] = counts.argmax(axis=1)[clusters[out]]
-    return found
+def _foretold(clusters: Ints, answers: Ints, n_classes: int) -> Ints:
+    """Foretell each answer from all others in its cluster; -1 if there are none."""
+    counts = np.zeros((clusters.max() + 1, n_classes))
+    np.add.at(counts, (clusters, answers), 1)
+    others = counts[clusters]
+    others[np.arange(len(answers)), answers] -= 1
+    return np.where(others.any(axis=1), others.argmax(axis=1), -1)
