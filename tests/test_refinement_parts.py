@@ -415,7 +415,7 @@ def test_an_empty_class_is_merged_first():
 @pytest.mark.parametrize("k", [1, 3, 4, 6, 11, 120])
 def test_classes_are_only_cut_and_where_they_fall_apart(k):
     labels = LABELS.copy()
-    found = split_to(labels, FEATURES.unit, k, seed=0)
+    found = split_to(labels, FEATURES.unit, k=k, seed=0)
     assert len(np.unique(found)) == max(k, 3)
     assert set(labels) == {0, 1, 2}  # its own are as they were
     for c in np.unique(found):
@@ -426,7 +426,7 @@ def test_classes_are_only_cut_and_where_they_fall_apart(k):
 
 def test_equal_vectors_are_not_cut():
     vectors = np.repeat(np.eye(3), 4, axis=0)
-    found = split_to(np.zeros(12, dtype=np.intp), vectors, 12, seed=0)
+    found = split_to(np.zeros(12, dtype=np.intp), vectors, k=12, seed=0)
     assert len(np.unique(found)) == 3
     for rows in np.arange(12).reshape(3, 4):
         assert len(set(found[rows])) == 1
@@ -436,7 +436,7 @@ def test_equal_vectors_are_not_cut():
 def test_vectors_that_are_all_but_equal_are_cut_or_not_without_a_word(gap):
     vectors = np.ones((6, 3), dtype=np.float32)
     vectors[:2] += np.float32(gap)
-    found = split_to(np.zeros(6, dtype=np.intp), vectors, 4, seed=0)
+    found = split_to(np.zeros(6, dtype=np.intp), vectors, k=4, seed=0)
     assert len(np.unique(found)) in (1, 2)
 
 
@@ -619,7 +619,7 @@ def test_normalised_rows_are_what_is_learned_from():
 @pytest.mark.parametrize("seed", range(4))
 def test_a_single_odd_text_can_be_cut_off(seed):
     vectors = np.vstack([np.tile([1.0, 0.0], (900, 1)), [[0.0, 1.0]]])
-    found = split_to(np.zeros(901, dtype=np.intp), vectors, 2, seed=seed)
+    found = split_to(np.zeros(901, dtype=np.intp), vectors, k=2, seed=seed)
     assert found.tolist() == [0] * 900 + [1]
 
 

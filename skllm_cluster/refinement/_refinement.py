@@ -11,7 +11,7 @@ from ._distil import Distilled
 from ._features import Features
 from ._interview import Interview
 from ._selection import least_certain
-from ._settling import ask_which_are_one, join, merge_to, split_to
+from ._settling import ask_which_are_one, grouped, join, merge_to, split_to
 
 __all__ = ["Refinement", "settle"]
 
@@ -85,6 +85,7 @@ class Refinement:
     """
 
     labels_: Ints
+    _own: Ints
 
     def __init__(self, features: Features, found: Distilled | None, merged: Ints):
         self._features = features
@@ -130,7 +131,7 @@ class Refinement:
         matrix, near, own = self._features.of(Z)
         if self._found is None:
             return np.asarray(self.labels_[np.where(own < 0, near[:, 0], own)])
-        classes = self._group(self._found.of(matrix, near)).argmax(axis=1)
+        classes = grouped(self._found.of(matrix, near), self._merged).argmax(axis=1)
         return np.where(own < 0, self._part(matrix, classes), self.labels_[own])
 
     def posterior(self, Z: NDArray[Any]) -> Floats:
@@ -156,7 +157,7 @@ class Refinement:
                 "The answers were not kept, so there are no classes to be probable."
             )
         matrix, near, _ = self._features.of(Z)
-        return self._group(self._found.of(matrix, near))
+        return grouped(self._found.of(matrix, near), self._merged)
 
     def suggest(self, Z: NDArray[Any], n_questions: int) -> Ints:
         """Choose texts whose class is worth asking for.
@@ -180,11 +181,6 @@ class Refinement:
         """
         return least_certain(self.posterior(Z), n_questions)
 
-    def _group(self, posterior: Floats) -> Floats:
-        grouped = np.zeros((len(posterior), self._merged.max() + 1))
-        np.add.at(grouped.T, self._merged, posterior.T)
-        return grouped
-
     def _part(self, matrix: NDArray[Any], classes: Ints) -> Ints:
         """Of a class that was cut, give the part with the most similar text."""
         labels = np.empty(len(classes), dtype=np.intp)
@@ -197,8 +193,6 @@ class Refinement:
                 alike = matrix[mine] @ self._features.matrix[rows].T
                 labels[mine] = self.labels_[rows[alike.argmax(axis=1)]]
         return labels
-
-    _own: Ints
 
 
 def settle(
@@ -229,13 +223,11 @@ def settle(
     """
     merged = _merge(found.posterior, interview, n_clusters, n_options)
     refinement = Refinement(features, found, merged)
-    own = refinement._group(found.posterior).argmax(axis=1)
+    own = grouped(found.posterior, merged).argmax(axis=1)
     refinement._own = own
     labels = own
     if n_clusters is not None:
-        labels = split_to(own, features.smooth, n_clusters, seed=seed)
-        if len(np.unique(labels)) < n_clusters:  # smoothed vectors can coincide
-            labels = split_to(labels, features.unit, n_clusters, seed=seed)
+        labels = split_to(own, features.smooth, features.unit, k=n_clusters, seed=seed)
     labels = labels[features.first]
     kept, refinement.labels_ = np.unique(labels, return_inverse=True)
     names = interview.classes.names
@@ -265,9 +257,8 @@ def _merge(
         if k is not None:
             pairs = pairs[: len(live) - k]
     numbers = join(n_classes, pairs)
-    grouped = np.zeros((len(posterior), numbers.max() + 1))
-    np.add.at(grouped.T, numbers, posterior.T)
-    live = np.unique(grouped.argmax(axis=1))
+    joined = grouped(posterior, numbers)
+    live = np.unique(joined.argmax(axis=1))
     # A class that nobody is in goes to the one it is most like, with all the rest.
     keep = len(live) if k is None else min(k, len(live))
-    return merge_to(grouped, keep)[numbers]
+    return merge_to(joined, keep)[numbers]

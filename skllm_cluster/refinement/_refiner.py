@@ -311,7 +311,6 @@ class Refiner(BaseEstimator):
         while (
             can_learn(interview)
             and interview.left > reserve
-            and quiet < 2
             and not out_of_question(checks, kind)
         ):
             found = learn_classes(

@@ -12,7 +12,7 @@ from sklearn.metrics import silhouette_score
 
 from ._interview import N_EXEMPLARS, Interview
 
-__all__ = ["ask_which_are_one", "join", "merge_to", "overlaps", "split_to"]
+__all__ = ["ask_which_are_one", "grouped", "join", "merge_to", "overlaps", "split_to"]
 
 Ints = NDArray[np.intp]
 Floats = NDArray[np.float64]
@@ -98,6 +98,13 @@ def join(n_classes: int, pairs: Sequence[PairOfClasses]) -> Ints:
     return np.asarray(np.unique(root, return_inverse=True)[1], dtype=np.intp)
 
 
+def grouped(posterior: Floats, numbers: Ints) -> Floats:
+    """Add up the classes that have one number; (n, G) -> (n, new number of them)."""
+    found = np.zeros((len(posterior), numbers.max() + 1))
+    np.add.at(found.T, numbers, posterior.T)
+    return found
+
+
 def merge_to(posterior: Floats, k: int) -> Ints:
     """Merge the classes whose merging mixes up least until k are left.
 
@@ -128,13 +135,14 @@ def merge_to(posterior: Floats, k: int) -> Ints:
     return numbers.astype(np.intp)
 
 
-def split_to(labels: Ints, vectors: NDArray[Any], k: int, *, seed: int) -> Ints:
+def split_to(labels: Ints, *vectors: NDArray[Any], k: int, seed: int) -> Ints:
     """Cut in two the class that falls apart most clearly, until there are k.
 
     Parameters
     ----------
     labels : ndarray of int, shape (n,)
-    vectors : ndarray of shape (n, d)
+    *vectors : ndarray of shape (n, d)
+        Where the first of them coincide (smoothed ones can), the next are cut.
     k : int
     seed : int
 
@@ -150,16 +158,19 @@ def split_to(labels: Ints, vectors: NDArray[Any], k: int, *, seed: int) -> Ints:
     class in two would cost most where it is pure.
     """
     labels = labels.copy()
-    cuts = {int(c): _cut(vectors, labels == c, seed) for c in np.unique(labels)}
-    while len(cuts) < k:
-        best = max(cuts, key=lambda c: cuts[c][0])
-        clear, part = cuts[best]
-        if clear == -np.inf:
+    for space in vectors:
+        if len(np.unique(labels)) >= k:
             break
-        new = max(cuts) + 1
-        labels[part] = new
-        for c in (best, new):
-            cuts[c] = _cut(vectors, labels == c, seed)
+        cuts = {int(c): _cut(space, labels == c, seed) for c in np.unique(labels)}
+        while len(cuts) < k:
+            best = max(cuts, key=lambda c: cuts[c][0])
+            clear, part = cuts[best]
+            if clear == -np.inf:
+                break
+            new = max(cuts) + 1
+            labels[part] = new
+            for c in (best, new):
+                cuts[c] = _cut(space, labels == c, seed)
     return labels
 
 

@@ -90,9 +90,7 @@ def base_of(features: Features, seed: int) -> Callable[[int], Ints]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             labels = np.asarray(model.fit_predict(features.smooth), np.intp)
-        if len(np.unique(labels)) < k:  # smoothed vectors can coincide
-            labels = split_to(labels, features.unit, k, seed=seed)
-        return labels
+        return split_to(labels, features.smooth, features.unit, k=k, seed=seed)
 
     return cluster
 
@@ -150,5 +148,8 @@ def conclude(
         "classes": len(interview.classes), "accuracy": found.accuracy,
         **judged._asdict(),
     }  # fmt: skip
-    logger.info("refined: %s", refinement.report)
+    # Money was spent for nothing: that is said even where nothing is logged.
+    level = logging.INFO if judged.kept else logging.WARNING
+    what = "refined" if judged.kept else "answers not kept, clusters are the base"
+    logger.log(level, "%s: %s", what, refinement.report)
     return refinement
