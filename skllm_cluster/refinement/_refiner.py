@@ -207,7 +207,7 @@ class Refiner(BaseEstimator):
         base_labels = (base or base_of(features, seed))(
             n_clusters or refinement.n_clusters_
         )
-        judged = verdict(interview, found, base_labels, checks, kind=kind)
+        judged = verdict(interview, found, base_labels, checks, kind=kind, seed=seed)
         return conclude(refinement, interview, found, judged, kind, base_labels)
 
     def plan(
@@ -311,7 +311,7 @@ class Refiner(BaseEstimator):
         while (
             can_learn(interview)
             and interview.left > reserve
-            and not out_of_question(checks, kind)
+            and not out_of_question(checks, kind, len(interview.classes))
         ):
             found = learn_classes(
                 interview, features, seed, strengths=(3.0,), weigh=False,

@@ -24,6 +24,8 @@ LEVEL = 0.8
 # How significant the gain in answers foretold has to be, as for triplets; any gain will
 # do if the oracle is right more often than not in two answers out of two.
 GAIN_LEVEL, ANY_GAIN, TRUSTED = 0.1, 0.5, 0.5
+# Folds of answers, each foretold from the others.
+N_FOLDS = 5
 # Below this probability nothing more is asked.
 HOPELESS = 0.03
 
@@ -105,6 +107,7 @@ def verdict(
     checks: tuple[int, int],
     *,
     kind: str,
+    seed: int,
 ) -> Verdict:
     """Judge what was found.
 
@@ -117,6 +120,8 @@ def verdict(
     checks : (int, int)
         How many answers were given again, of how many.
     kind : {"categories", "groups"}
+    seed : int
+        Draws the folds.
 
     Returns
     -------
@@ -125,21 +130,22 @@ def verdict(
     Notes
     -----
     With a uniform prior of the share of answers given again, the probability that it is
-    above the square of what is needed is a tail of a beta distribution. On top of that
-    the classes have to foretell more answers than the base clusters do, each of which
-    is taken for the class that most of its other answers name: by McNemar's exact test
-    at 0.1, or at all if the oracle is right seven times in ten; unless there is no
-    answer that only the base clusters foretell.
+    above what it would be with as many right ones as needed is a tail of a beta
+    distribution; without checks it is not asked for. On top of that the classes have to
+    foretell more answers than the base clusters do, each of which is taken for the
+    class that most of its other answers name: by McNemar's exact test at 0.1, or at all
+    if the oracle is right seven times in ten; unless there is no answer that only the
+    base clusters foretell.
     """
     again, checked = checks
-    confidence = _confidence(checks, kind)
+    confidence = _confidence(checks, kind, len(interview.classes))
     rows, answers, _ = interview.answered()
     right = found.held_out.argmax(axis=1) == answers
-    foretold = _foretold(base[rows], answers, len(interview.classes))
-    # A cluster of one answer foretells nothing, which does not speak against it.
+    foretold = _foretold(base[rows], answers, len(interview.classes), seed)
+    # A cluster without other answers foretells nothing: that is not held against it.
     right, base_right = (right[foretold >= 0], (foretold == answers)[foretold >= 0])
     p_value = _p_value(right, base_right)
-    believed = confidence >= LEVEL or interview.known.issuperset(rows.tolist())
+    believed = not checked or confidence >= LEVEL
     trusted = beta.sf(TRUSTED, 1 + again, 1 + checked - again) >= LEVEL
     level = ANY_GAIN if trusted else GAIN_LEVEL
     return Verdict(
@@ -154,14 +160,17 @@ def verdict(
     )
 
 
-def out_of_question(checks: tuple[int, int], kind: str) -> bool:
+def out_of_question(checks: tuple[int, int], kind: str, n_classes: int) -> bool:
     """Say whether it is all but certain that answers are not worth their price."""
-    return _confidence(checks, kind) < HOPELESS
+    return _confidence(checks, kind, n_classes) < HOPELESS
 
 
-def _confidence(checks: tuple[int, int], kind: str) -> float:
+def _confidence(checks: tuple[int, int], kind: str, n_classes: int) -> float:
     again, checked = checks
-    return float(beta.sf(NEEDED[kind] ** 2, 1 + again, 1 + checked - again))
+    a = NEEDED[kind]
+    # Half of the other classes are shown, and none: a mistake can come again by chance.
+    by_chance = (1 - a) ** 2 / (max(1, (n_classes - 1) // 2) + 1)
+    return float(beta.sf(a**2 + by_chance, 1 + again, 1 + checked - again))
 
 
 def _p_value(right: NDArray[np.bool_], base_right: NDArray[np.bool_]) -> float:
@@ -172,10 +181,18 @@ def _p_value(right: NDArray[np.bool_], base_right: NDArray[np.bool_]) -> float:
     return float(binomtest(gained, gained + lost, alternative="greater").pvalue)
 
 
-def _foretold(clusters: Ints, answers: Ints, n_classes: int) -> Ints:
-    """Foretell each answer from all others in its cluster; -1 if there are none."""
-    counts = np.zeros((clusters.max() + 1, n_classes))
-    np.add.at(counts, (clusters, answers), 1)
-    others = counts[clusters]
-    others[np.arange(len(answers)), answers] -= 1
-    return np.where(others.any(axis=1), others.argmax(axis=1), -1)
+def _foretold(clusters: Ints, answers: Ints, n_classes: int, seed: int) -> Ints:
+    """Foretell answers from other folds of their cluster; -1 if there are none there.
+
+    Not each from all others: where answers are random, those that are left speak for
+    any class but its own.
+    """
+    fold = np.random.RandomState(seed).randint(N_FOLDS, size=len(answers))
+    found = np.full(len(answers), -1, dtype=np.intp)
+    for k in range(N_FOLDS):
+        out = fold == k
+        counts = np.zeros((clusters.max() + 1, n_classes))
+        np.add.at(counts, (clusters[~out], answers[~out]), 1)
+        told = np.where(counts.any(axis=1), counts.argmax(axis=1), -1)
+        found[out] = told[clusters[out]]
+    return found
